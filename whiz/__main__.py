@@ -1,0 +1,7 @@
+"""python -m whiz."""
+
+import sys
+
+from whiz.face.cli import main
+
+sys.exit(main())

@@ -1,0 +1,86 @@
+"""What changed between two values of a Program, in words, with secrets masked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from whiz.core.model import PROCESS_FIELDS
+
+if TYPE_CHECKING:
+    from whiz.core.model import Program
+
+_SECRET = ("secret", "token", "passw", "key", "credential", "auth")
+MASK = "***"
+
+
+def masked(name: str, value: str) -> str:
+    """Return the value unless its name sounds like a secret's."""
+    return MASK if any(word in name.lower() for word in _SECRET) else value
+
+
+def changes(old: Program, new: Program) -> str:
+    """Say what a process started for `old` has otherwise than `new` asks: 'argv --fps 5 → --fps 10'."""
+    if not old.argv:
+        return "started for another entry of this name"
+    said = []
+    for field in (*PROCESS_FIELDS, "log", "want"):
+        a, b = getattr(old, field), getattr(new, field)
+        if a == b:
+            continue
+        if field == "argv":
+            said.append(_words(old.argv, new.argv))
+        elif field in ("env", "env_defaults"):
+            said += _pairs("env", dict(a), dict(b), show=True)
+        elif field == "secrets":
+            said += _pairs("env", dict(a), dict(b), show=False)
+        elif field == "digests":
+            said += [f"file {path} has new content" for path in sorted({p for p, _ in set(a) ^ set(b)})]
+        elif field == "limits":
+            said += [
+                f"limits.{k} {getattr(a, k)} → {getattr(b, k)}" for k in a.__slots__ if getattr(a, k) != getattr(b, k)
+            ]
+        elif field == "umask":
+            said.append(f"umask {a:03o} → {b:03o}")
+        elif field == "log":
+            said += [f"log.to {a.to} → {b.to}"] if a.to != b.to else []
+        else:
+            said.append(f"{field} {a} → {b}")
+    return ", ".join(said)
+
+
+def _words(old: tuple[str, ...], new: tuple[str, ...]) -> str:
+    head = 0
+    while head < min(len(old), len(new)) and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    a, b = old[head : len(old) - tail], new[head : len(new) - tail]
+    return f"argv {' '.join(_hidden(old, head, a)) or 'nothing'} → {' '.join(_hidden(new, head, b)) or 'nothing'}"
+
+
+def _hidden(argv: tuple[str, ...], head: int, words: tuple[str, ...]) -> list[str]:
+    """Mask '--token=x' and the word behind '--token'."""
+    shown = []
+    for i, word in enumerate(words):
+        before = argv[head + i - 1] if head + i else ""
+        option, eq, value = word.partition("=")
+        if before.startswith("-") and "=" not in before and masked(before, word) == MASK:
+            shown.append(MASK)
+        else:
+            shown.append(f"{option}={masked(option, value)}" if eq and option.startswith("-") else word)
+    return shown
+
+
+def _pairs(what: str, old: dict[str, str], new: dict[str, str], *, show: bool) -> list[str]:
+    said = []
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) == new.get(name):
+            continue
+        a, b = old.get(name, "unset"), new.get(name, "unset")
+        if not show:
+            a, b = ("unset" if name not in old else MASK), ("unset" if name not in new else MASK)
+        else:
+            a, b = (v if v == "unset" else masked(name, v) for v in (a, b))
+        said.append(f"{what} {name} {a} → {b}")
+    return said

@@ -1,0 +1,265 @@
+"""From documents to Programs: the line form, the YAML form, defaults, roles, instances and the hit list."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from whiz.core import keys
+from whiz.core.errors import ManifestError
+from whiz.core.model import Ending, Limits, Log, On, Program, Restart, Want
+from whiz.core.order import cycles
+from whiz.core.shape import BAD, NAME, Node, Report, unique
+from whiz.core.words import near
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from whiz.core.model import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What node.yaml says of this machine."""
+
+    name: str | None = None
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Document:
+    """One file, read: its tree, or the problems that kept it from being one."""
+
+    path: str
+    root: Node | None
+    report: Report
+
+
+def parse_lines(text: str, report: Report) -> Node:
+    """Return the tree of a `processName|destination` file, the same that its YAML form would give."""
+    pairs = []
+    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, bar, destination = raw.partition("|")
+        key = Node("str", name.strip(), number, 1 + len(name) - len(name.lstrip()))
+        value = Node("str", destination.strip(), number, len(name) + 2)
+        if not bar:
+            report.at(key, "no '|' between name and destination", "write processName|destination")
+        elif not key.value:
+            report.at(key, "the name before '|' is empty", "write processName|destination")
+        elif not value.value:
+            report.at(value, "the destination after '|' is empty", "write a path with optional arguments")
+        elif "/" in key.value and NAME.fullmatch(value.value):
+            report.at(key, "the path stands before the name", f"write {value.value}|{key.value}")
+        else:
+            pairs.append((key, Node("map", [(Node("str", "run", number, 1), value)], number, value.column)))
+    programs = Node("map", pairs, 1, 1)
+    return Node("map", [(Node("str", "programs", 1, 1), programs)], 1, 1)
+
+
+def includes(document: Document) -> tuple[str, ...]:
+    """Return the patterns this document includes."""
+    for key, value in _pairs(document.root):
+        if key.value == "include":
+            found = next(k for k in keys.TOP if k.name == "include").shape.read(value, Report(document.path))
+            return () if found is BAD else tuple(found)
+    return ()
+
+
+def build(documents: Iterable[Document], node: Identity) -> Manifest:
+    """Return the Programs of all documents, the first being the main one; raise ManifestError with every problem.
+
+    What depends on other files (the digests of a program's own files and of its env_file) is not yet in them.
+    """
+    docs = list(documents)
+    entries: dict[str, Program] = {}
+    where: dict[str, tuple[Node, Report]] = {}
+    families: dict[str, list[str]] = {}
+    common: dict[str, Any] = {}
+    for doc in docs:
+        top = _top(doc)
+        common = common or top.get("defaults", {})
+        defaults = _merged(common, top.get("defaults", {}))
+        for key, value in top.get("programs", ()):
+            given = keys.PROGRAM.read(value, doc.report)
+            if _name_taken(key, where, doc.report) or given is BAD or not _wanted(key, value, given, node, doc.report):
+                where.setdefault(key.value, (key, doc.report))
+                continue
+            where[key.value] = (key, doc.report)
+            made = _programs(key.value, given, defaults, posixpath.dirname(doc.path), (key, doc.report))
+            families[key.value] = [p.name for p in made]
+            entries |= {p.name: p for p in made}
+        for entry in top.get("hitlist", ()):
+            entries[f"hitlist:{entry}"] = Program(name=f"hitlist:{entry}", argv=(entry,), want=Want.DOWN)
+    entries = {name: _expanded(p, families, where) for name, p in entries.items()}
+    _refuse_cycles(entries, where)
+    problems = tuple(sorted({p for doc in docs for p in doc.report.problems}))
+    if problems:
+        raise ManifestError(problems)
+    return entries
+
+
+def _pairs(root: Node | None) -> list[tuple[Node, Node]]:
+    return root.value if root is not None and root.kind == "map" else []
+
+
+def _top(doc: Document) -> dict[str, Any]:
+    """Read the top keys of a document; `programs` stays a list of nodes."""
+    out: dict[str, Any] = {}
+    known = {k.name: k for k in keys.TOP}
+    if doc.root is None or doc.root.kind == "null":
+        return out
+    if doc.root.kind != "map":
+        doc.report.at(doc.root, "expected top keys such as programs: and hitlist:, found something else")
+        return out
+    for key, value in unique(doc.root, doc.report):
+        if key.value == "programs":
+            if value.kind == "map":
+                out["programs"] = list(unique(value, doc.report))
+            elif value.kind != "null":
+                doc.report.at(value, "programs: expects NAME: lines below it")
+        elif key.value not in known:
+            close = near(str(key.value), [*known, "programs"])
+            doc.report.at(key, f"unknown key {key.value!r}", f"did you mean {close!r}?" if close else "")
+        elif key.value == "version":
+            if value.value != "1":
+                doc.report.at(value, f"version {value.value} is not known to this whiz", "write version: 1")
+        else:
+            held = known[key.value].shape.read(value, doc.report)
+            if held is not BAD:
+                out[key.value] = held
+    return out
+
+
+def _name_taken(key: Node, where: Mapping[str, tuple[Node, Report]], report: Report) -> bool:
+    """Report a name that is malformed, or that another entry has, also in other letters."""
+    if not NAME.fullmatch(key.value):
+        report.at(key, f"{key.value!r} cannot be a name", "use letters, digits, '.', '_' and '-'")
+        return True
+    for name, (other, place) in where.items():
+        if name.lower() == key.value.lower():
+            same = "stands twice" if name == key.value else f"differs from {name!r} only by case"
+            report.at(key, f"{key.value!r} {same}: also in {place.file}:{other.line}", "give it another name")
+            return True
+    return False
+
+
+def _wanted(key: Node, value: Node, given: dict[str, Any], node: Identity, report: Report) -> bool:
+    """Whether the entry is for this node."""
+    for asked, have, what in (("roles", node.roles, "roles"), ("hosts", node.name, "a name")):
+        if asked not in given:
+            continue
+        if not have:
+            place = next((k for k, _ in value.value if k.value == asked), key)
+            report.at(
+                place,
+                f"{key.value!r} is for certain {asked}, but this node has no {what}",
+                f"write {'roles: [...]' if asked == 'roles' else 'name: ...'} into node.yaml",
+            )
+            return False
+        if not set(given[asked]) & ({have} if isinstance(have, str) else set(have)):
+            return False
+    return True
+
+
+def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `low` overridden by `high`, sub-maps key by key."""
+    out = dict(low)
+    for key, value in high.items():
+        held = out.get(key)
+        if isinstance(held, dict) and isinstance(value, dict):
+            out[key] = _merged(held, value)
+        elif key == "env" and held is not None:
+            out[key] = tuple((dict(held) | dict(value)).items())
+        else:
+            out[key] = value
+    return out
+
+
+def _programs(
+    name: str, given: dict[str, Any], defaults: dict[str, Any], base: str, place: tuple[Node, Report]
+) -> list[Program]:
+    """Make the Programs of one entry, one for each instance."""
+    common_env = defaults.get("env", ())
+    all_given = _merged({k: v for k, v in defaults.items() if k != "env"}, given)
+    want = all_given.get("want", Want.UP)
+    key, report = place
+    policy = dict(all_given.get("restart", {}))
+    if want is Want.DONE:
+        if policy.get("on") is On.ALWAYS:
+            report.at(key, f"{name!r} wants done, so it cannot restart always", "write restart: {on: failure}")
+        policy.setdefault("on", On.FAILURE)
+    if policy.get("max_delay", 300.0) < policy.get("delay", 1.0):
+        report.at(key, f"{name!r}: restart.max_delay is shorter than restart.delay")
+    if "success_codes" in policy:
+        policy["success_codes"] = tuple(sorted({0, *policy["success_codes"]}))
+    argv = all_given["run"]
+    if argv[0].startswith("~"):
+        report.at(key, f"{name!r}: '~' is not expanded", "write the whole path")
+    if "/" in argv[0]:
+        argv = (posixpath.normpath(posixpath.join(base, argv[0])), *argv[1:])
+    whole = Program(
+        name=name,
+        argv=argv,
+        want=want,
+        after=all_given.get("after", ()),
+        cwd=all_given.get("cwd", "/"),
+        env_defaults=common_env,
+        env=all_given.get("env", ()),
+        env_file=all_given.get("env_file"),
+        user=all_given.get("user"),
+        group=all_given.get("group"),
+        umask=all_given.get("umask", 0o022),
+        nice=all_given.get("nice"),
+        limits=Limits(**all_given.get("limits", {})),
+        stop=Ending(**all_given.get("stop", {})),
+        restart=Restart(**policy),
+        log=Log(**all_given.get("log", {})),
+        files=all_given.get("files", (argv[0],) if "/" in argv[0] and want is not Want.DOWN else ()),
+    )
+    if "instances" not in all_given:
+        return [whole]
+    return [_instance(whole, n) for n in range(1, all_given["instances"] + 1)]
+
+
+def _instance(p: Program, n: int) -> Program:
+    """Return the n-th copy, `{n}` replaced in words, environment and files."""
+
+    def put(text: str) -> str:
+        return text.replace("{n}", str(n))
+
+    return replace(
+        p,
+        name=f"{p.name}:{n}",
+        argv=tuple(map(put, p.argv)),
+        env=tuple((k, put(v)) for k, v in p.env),
+        env_defaults=tuple((k, put(v)) for k, v in p.env_defaults),
+        files=tuple(map(put, p.files)),
+    )
+
+
+def _expanded(p: Program, families: Mapping[str, list[str]], where: Mapping[str, tuple[Node, Report]]) -> Program:
+    """Turn the names in `after` into the programs they mean; an entry for other nodes only is skipped."""
+    after: list[str] = []
+    for name in p.after:
+        if name not in where:
+            key, report = where[p.name.partition(":")[0]]
+            close = near(name, where)
+            hint = f"did you mean {close!r}?" if close else "no entry has this name"
+            report.at(key, f"{key.value!r} comes after unknown {name!r}", hint)
+        after += families.get(name, [])
+    return p if tuple(after) == p.after else replace(p, after=tuple(after))
+
+
+def _refuse_cycles(entries: Manifest, where: Mapping[str, tuple[Node, Report]]) -> None:
+    for path in cycles({n: p.after for n, p in entries.items()}):
+        key, report = where[path[0].partition(":")[0]]
+        report.at(key, f"a cycle in after: {' → '.join(path)}", "remove one of these")
+
+
+def mentions(document: Document) -> bool:
+    """Whether a document names anything at all, be it for other nodes."""
+    return any(k.value in ("programs", "hitlist", "include") and v.value for k, v in _pairs(document.root))

@@ -1,0 +1,279 @@
+"""The values everything else speaks in: frozen, comparable, JSON-shaped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Want(StrEnum):
+    """What the manifest asks of a program."""
+
+    UP = "up"  # a service: keep one run alive
+    DONE = "done"  # a task: one run must succeed
+    DOWN = "down"  # the hit list: no run may live
+
+
+class On(StrEnum):
+    """After which ends a program is started again."""
+
+    ALWAYS = "always"
+    FAILURE = "failure"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """When a program may start again. Times in seconds."""
+
+    on: On = On.ALWAYS
+    delay: float = 1.0
+    max_delay: float = 300.0
+    attempts: int | None = None
+    stable: float = 60.0
+    success_codes: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a program is stopped: which signal, how long it may take (s), how much of its tree."""
+
+    signal: str = "TERM"
+    grace: float = 10.0
+    tree: str = "all"  # or "session": descendants that left the session are guests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Ceilings for the process: bytes, CPU seconds, counts. None leaves the machine's own."""
+
+    memory: int | None = None
+    cpu: float | None = None
+    files: int | None = None
+    tasks: int | None = None
+    core: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """Where output goes, and how many bytes of it are kept."""
+
+    to: str = "file"  # or "journal", "null"
+    max: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What to run and what we wish of it."""
+
+    name: str
+    argv: tuple[str, ...]
+    want: Want = Want.UP
+    after: tuple[str, ...] = ()
+    cwd: str = "/"
+    env_defaults: tuple[tuple[str, str], ...] = ()  # from `defaults`; env_file overrides these
+    env: tuple[tuple[str, str], ...] = ()
+    env_file: str | None = None
+    secrets: tuple[tuple[str, str], ...] = ()  # names in env_file -> keyed digests, never values
+    user: str | None = None
+    group: str | None = None
+    umask: int = 0o022
+    nice: int | None = None
+    limits: Limits = Limits()
+    stop: Ending = Ending()
+    restart: Restart = Restart()
+    log: Log = Log()
+    files: tuple[str, ...] = ()
+    digests: tuple[tuple[str, str], ...] = ()  # (file, digest): what the program consists of
+
+    @property
+    def kept(self) -> bool:
+        """Whether its exit code decides something, so that a chaperone must record it."""
+        return self.want is Want.DONE or self.restart.on is not On.ALWAYS
+
+
+# What a running process has of its Program; the rest (want-up policy, limits on logs …) can change under it.
+PROCESS_FIELDS = (
+    "argv",
+    "cwd",
+    "env_defaults",
+    "env",
+    "secrets",
+    "user",
+    "group",
+    "umask",
+    "nice",
+    "limits",
+    "digests",
+)
+
+
+def same_process(a: Program, b: Program) -> bool:
+    """Whether a process started for one would serve for the other."""
+    return (
+        a is b
+        or a == b
+        or (
+            all(getattr(a, f) == getattr(b, f) for f in PROCESS_FIELDS)
+            and a.log.to == b.log.to
+            and (a.want is Want.DONE) == (b.want is Want.DONE)
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Proc:
+    """A process as the kernel names it; a bare pid names nothing. `ticks`: field 22 of /proc/PID/stat."""
+
+    boot: str
+    pid: int
+    ticks: int
+
+
+class State(StrEnum):
+    """Of a Run: the first seven; a Program adds the rest."""
+
+    RUNNING = "running"
+    STOPPING = "stopping"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    ERROR = "error"  # never became the program's process
+    LOST = "lost"  # ended while nobody watched
+    STARTING = "starting"
+    WAITING = "waiting"
+    CRASH_LOOP = "crash-loop"
+    HELD = "held"
+
+
+BAD = frozenset({State.FAILED, State.ERROR, State.LOST})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution of a program. It only ever gains facts. Times are CLOCK_BOOTTIME seconds but for `at`."""
+
+    id: str
+    program: Program  # as it was when started
+    boot: str
+    started: float
+    at: float = 0.0  # wall time of the start, for people
+    nth: int = 0  # runs of this program before this one, in this boot
+    streak: int = 0  # failures in a row before this one
+    adopted: bool = False  # found running, not started by us
+    proc: Proc | None = None
+    keeper: Proc | None = None
+    error: str | None = None
+    stable: bool = False  # was seen alive past restart.stable
+    asked: float | None = None  # told to stop
+    killed: float | None = None  # told with SIGKILL
+    swept: float | None = None  # what it left behind was told to stop
+    left: tuple[Proc, ...] = ()  # its tree besides `proc`, as last seen while it ends
+    told: tuple[Proc, ...] = ()  # who got the signal
+    exited: float | None = None  # the main process is gone
+    exit: int | None = None  # its code, or minus its signal
+    ended: float | None = None  # nothing of the tree is left
+
+    @property
+    def live(self) -> bool:
+        """Whether anything of it may still run."""
+        return self.ended is None
+
+    @property
+    def state(self) -> State:
+        """Derived, never stored, so it cannot disagree with the facts."""
+        if self.ended is None:
+            if self.asked is not None or self.exited is not None:
+                return State.STOPPING
+            return State.RUNNING if self.proc is not None else State.STARTING
+        if self.error is not None:
+            return State.ERROR
+        if self.asked is not None:
+            return State.STOPPED
+        if self.exit is None:
+            return State.LOST
+        return State.SUCCEEDED if self.exit in self.program.restart.success_codes else State.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a chaperone or a parent knows of a Run.
+
+    `exit`: code, or minus the signal; `keeper`: `proc` is the chaperone's.
+    """
+
+    proc: Proc | None = None
+    error: str | None = None
+    exit: int | None = None
+    ended: bool = False
+    keeper: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A process that belongs to a name: by our mark (with run id) or by exact match (without)."""
+
+    name: str
+    proc: Proc
+    run: str | None = None
+    keeper: bool = False
+    digest: str = ""  # of the Program it was started for, from the mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One look at the machine. `trees` and `found` are None unless all of /proc was read."""
+
+    boot: str
+    alive: frozenset[Proc] = frozenset()
+    outcomes: tuple[tuple[str, Outcome], ...] = ()  # run id -> what is known
+    trees: tuple[tuple[str, tuple[Proc, ...]], ...] | None = None  # run id -> living members besides the main process
+    found: tuple[Found, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was asked for by command: names held down, and the Run that each restart ends."""
+
+    held: frozenset[str] = frozenset()
+    restarts: tuple[tuple[str, str], ...] = ()  # (name, run id)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Order: start this program."""
+
+    program: Program
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Order: ask this Run to end."""
+
+    run: Run
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Order: end this Run by force."""
+
+    run: Run
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do for this program before `until` (None: until something else changes)."""
+
+    name: str
+    until: float | None
+    why: str
+    failed: bool = False  # time alone will not mend it
+
+
+Step: TypeAlias = Start | Stop | Kill | Wait
+Plan: TypeAlias = tuple[Step, ...]
+Manifest: TypeAlias = dict[str, Program]

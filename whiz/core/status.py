@@ -1,0 +1,128 @@
+"""What a person is told: each program's state and why, and the verdict over all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from whiz.core.model import Start, State, Wait, Want
+from whiz.core.restart import crash_looping, ended_how, finished
+from whiz.core.settle import done, latest
+from whiz.core.words import spell_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from whiz.core.model import Manifest, Plan, Program, Run, Wishes
+
+TROUBLE = frozenset({State.ERROR, State.FAILED, State.LOST, State.CRASH_LOOP})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One program as status shows it. `since`: wall time; `next`: CLOCK_BOOTTIME of the next attempt."""
+
+    name: str
+    want: Want
+    state: State
+    why: str
+    pid: int | None = None
+    since: float | None = None
+    restarts: int = 0
+    run: str | None = None
+    next: float | None = None
+
+
+def report(manifest: Manifest, runs: Iterable[Run], wishes: Wishes, steps: Plan, now: float) -> tuple[Row, ...]:
+    """Return a row for every program of the manifest, and for what still lives without being in it."""
+    runs = tuple(runs)
+    last = latest(runs)
+    waits = {s.name: s for s in steps if isinstance(s, Wait)}
+    starts = {s.program.name: s for s in steps if isinstance(s, Start)}
+    rows = [_row(p, last.get(n), runs, wishes, waits.get(n), starts.get(n), now) for n, p in manifest.items()]
+    for run in runs:
+        if run.live and run.program.name not in manifest:
+            why = waits[run.program.name].why if run.program.name in waits else "no longer in the whizzifest"
+            rows.append(_live(run, Want.DOWN, why))
+    return tuple(rows)
+
+
+def _row(
+    p: Program,
+    run: Run | None,
+    runs: tuple[Run, ...],
+    wishes: Wishes,
+    wait: Wait | None,
+    start: Start | None,
+    now: float,
+) -> Row:
+    if run is not None and run.live:
+        return _live(run, p.want, wait.why if wait is not None else _calm(run, now))
+    mine = (r for r in runs if r.program.name == p.name)
+    until = None
+    if p.name in wishes.held:
+        state, why = State.HELD, "held down until unhold"
+    elif p.want is Want.DOWN:
+        state, why = State.STOPPED, "none runs, as wished"
+    elif start is not None:
+        state, why = State.WAITING, f"will start: {start.why}"
+    elif wait is not None:
+        state, why, until = _waiting(p, run, wait), _reason(wait, now), wait.until
+    elif finished(p, run) or (p.want is Want.DONE and done(p, mine, wishes)):
+        state, why = State.SUCCEEDED, "has succeeded"
+    else:
+        state, why = State.WAITING, "not looked at yet"
+    nth, run_id = (run.nth, run.id) if run is not None else (0, None)
+    return Row(name=p.name, want=p.want, state=state, why=why, restarts=nth, run=run_id, next=until)
+
+
+def _waiting(p: Program, run: Run | None, wait: Wait) -> State:
+    """Name the state of a program that does not run and cannot start now."""
+    if run is None or (wait.until is None and not wait.failed):
+        return State.WAITING
+    if wait.failed:
+        return run.state if run.state in TROUBLE else State.FAILED
+    if run.error is not None:
+        return State.ERROR
+    return State.CRASH_LOOP if crash_looping(run, p) else State.WAITING
+
+
+def _reason(wait: Wait, now: float) -> str:
+    if wait.until is None:
+        return wait.why if wait.failed else f"waiting: {wait.why}"
+    return f"waiting {spell_seconds(wait.until - now)}: {wait.why}"
+
+
+def _live(run: Run, want: Want, why: str) -> Row:
+    return Row(
+        name=run.program.name,
+        want=want,
+        state=run.state,
+        why=why,
+        pid=run.proc.pid if run.proc is not None and run.exited is None else None,
+        since=run.at,
+        restarts=run.nth,
+        run=run.id,
+    )
+
+
+def _calm(run: Run, now: float) -> str:
+    if run.exited is not None:
+        return f"{ended_how(run)}; its tree is still there"
+    how = "adopted: was running already; seen for" if run.adopted else "up for"
+    return f"{how} {spell_seconds(now - run.started)}"
+
+
+def verdict(rows: Iterable[Row], steps: Plan) -> int:
+    """Return the exit status: 0 every wish holds, 1 something failed, 3 not yet."""
+    if any(row.state in TROUBLE for row in rows):
+        return 1
+    return 3 if steps else 0
+
+
+def counts(rows: Iterable[Row]) -> Mapping[str, int]:
+    """Return how many programs are in each state, in order of appearance."""
+    out: dict[str, int] = {}
+    for row in rows:
+        out[row.state] = out.get(row.state, 0) + 1
+    return out

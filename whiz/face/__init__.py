@@ -1,0 +1,1 @@
+"""TALK: everyone who asks."""

@@ -1,0 +1,302 @@
+"""What each command does with a node."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from whiz.core.errors import Busy
+from whiz.core.model import Step, Wait
+from whiz.core.plan import plan
+from whiz.core.status import counts, report, verdict
+from whiz.face import render
+from whiz.face.node import Node
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from whiz.core.model import Plan
+    from whiz.core.status import Row
+    from whiz.world.sources import Loaded
+
+VERSION = 1  # of every JSON that whiz prints
+
+
+def check(args: argparse.Namespace) -> int:
+    """Print what would happen."""
+    from whiz.core.forecast import forecast  # noqa: PLC0415
+
+    node = Node(args)
+    loaded = node.load(allow_empty=args.allow_empty)
+    runs = node.runs(loaded.manifest)
+    now, boot = node.clock.boot(), node.host.boot
+    steps: list[Step] = []
+    told: set[tuple[str, str]] = set()
+    for planned in forecast(loaded.manifest, runs, node.store.wishes(), now, boot):
+        for step in planned:
+            if not isinstance(step, Wait):
+                steps.append(step)
+            elif (step.name, step.why) not in told and step.why != "starting":
+                told.add((step.name, step.why))
+                steps.append(step)
+    first = plan(loaded.manifest, runs, node.store.wishes(), now, boot)
+    rows = report(loaded.manifest, runs, node.store.wishes(), first, now)
+    acts = [s for s in steps if not isinstance(s, Wait)]
+    code = 2 if loaded.stale else 3 if acts else verdict(rows, first)
+    _complain(args, loaded, node)
+    if _json(args):
+        _print({"steps": [render.as_json(s) for s in steps], **_problems(loaded, node), "exit": code})
+    else:
+        for step in steps:
+            _say(args, render.line(step, colour=render.coloured()))
+        _say(args, f"{len(acts)} changes pending" if acts else _summary(rows, first))
+    return code
+
+
+def apply(args: argparse.Namespace) -> int:
+    """Make it so."""
+    node = Node(args, act=True)
+    node.lock()
+    return _apply(args, node)
+
+
+def _apply(args: argparse.Namespace, node: Node) -> int:
+    from whiz.loop import converge  # noqa: PLC0415
+
+    loaded = node.load(allow_empty=getattr(args, "allow_empty", False), keep=True)
+    _complain(args, loaded, node)
+    said: list[Step] = []
+
+    def tell(step: Step) -> None:
+        said.append(step)
+        if not _json(args):
+            _say(args, render.line(step, colour=render.coloured()))
+
+    steps = converge(node.host, node.store, loaded.manifest, node.clock, args.wait, tell)
+    _trim(node, loaded)
+    rows = report(loaded.manifest, node.store.runs(), node.store.wishes(), steps, node.clock.boot())
+    code = 2 if loaded.stale else verdict(rows, steps)
+    if _json(args):
+        _print({"steps": [render.as_json(s) for s in said], **_problems(loaded, node), "exit": code})
+    else:
+        for row in rows:
+            if row.state in ("error", "failed", "lost", "crash-loop"):
+                _warn(f"{row.name}: {row.state}: {row.why}")
+        _say(args, _summary(rows, steps))
+    return code
+
+
+def _trim(node: Node, loaded: Loaded) -> None:
+    from whiz.world import logs  # noqa: PLC0415
+
+    limits = {p.name: p.log.max for p in loaded.manifest.values() if p.log.to == "file"}
+    try:
+        logs.cap(node.home.log, limits)
+    except OSError as exc:
+        _warn(f"{node.home.log}: {exc.strerror}; logs are not trimmed")
+
+
+def status(args: argparse.Namespace) -> int:
+    """Show what runs."""
+    while True:
+        node = Node(args)
+        loaded = node.load_or_empty()
+        runs = node.runs(loaded.manifest)
+        now = node.clock.boot()
+        steps = plan(loaded.manifest, runs, node.store.wishes(), now, node.host.boot)
+        rows = report(loaded.manifest, runs, node.store.wishes(), steps, now)
+        if args.names:
+            wanted = node.named(args.names, loaded.manifest)
+            rows = tuple(r for r in rows if r.name in wanted)
+        code = 2 if loaded.stale else verdict(rows, steps)
+        if args.watch and not _json(args):
+            sys.stdout.write("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
+        _show(args, node, loaded, rows, steps, code)
+        if not args.watch:
+            return code
+        time.sleep(1)  # people watch at this pace
+
+
+def _show(args: argparse.Namespace, node: Node, loaded: Loaded, rows: tuple[Row, ...], steps: Plan, code: int) -> None:
+    from whiz.face.statustable import as_json, lines, strangers_of  # noqa: PLC0415
+
+    odd = strangers_of(node, loaded.manifest)
+    if _json(args):
+        _print({"programs": as_json(rows), "strangers": odd, **_problems(loaded, node), "exit": code})
+        return
+    _complain(args, loaded, node)
+    for text in lines(rows):
+        _say(args, text)
+    for stranger in odd:
+        _say(
+            args, f"stranger: pid {stranger['pid']} is also what {stranger['program']!r} asks for; whiz leaves it alone"
+        )
+    _say(args, _summary(rows, steps))
+
+
+def hold(args: argparse.Namespace) -> int:
+    """Keep programs down."""
+    return _wish(args, lambda node, name: node.store.hold(name), "is held already")
+
+
+def unhold(args: argparse.Namespace) -> int:
+    """Let them run again."""
+    return _wish(args, lambda node, name: node.store.unhold(name), "is not held")
+
+
+def restart(args: argparse.Namespace) -> int:
+    """End the present Runs."""
+    return _wish(args, _restart, "has that wish already")
+
+
+def _restart(node: Node, name: str) -> bool:
+    from whiz.core.settle import latest  # noqa: PLC0415
+
+    run = latest(r for r in node.store.runs() if r.program.name == name).get(name)
+    return run is None or node.store.restart(run)
+
+
+def _wish(args: argparse.Namespace, note: Callable[[Node, str], bool], otherwise: str) -> int:
+    """Write a wish for every name, then take turns so that it comes true now."""
+    node = Node(args, act=True)
+    for name in node.named(args.names, node.load().manifest):
+        if not note(node, name):
+            _say(args, f"{name} {otherwise}")
+    try:
+        node.lock(args.wait)
+    except Busy as exc:
+        raise Busy(f"{exc}; the wish is noted and its next turn sees to it") from exc
+    return _apply(args, Node(args, act=True))
+
+
+def logs(args: argparse.Namespace) -> int:
+    """Print output."""
+    from whiz.world.logs import follow, tail  # noqa: PLC0415
+
+    node = Node(args)
+    loaded = node.load_or_empty()
+    names = node.named([args.name], loaded.manifest)
+    out = sys.stdout.buffer
+    offset = 0
+    for name in names:
+        path = f"{node.home.log}/{name}.log"
+        program = loaded.manifest.get(name)
+        if program is not None and program.log.to != "file":
+            where = "journald: journalctl -t " + name if program.log.to == "journal" else "nowhere"
+            _warn(f"{name}: its output goes to {where}")
+            continue
+        if len(names) > 1:
+            out.write(f"==> {name} <==\n".encode())
+        try:
+            last, offset = tail(path, args.lines)
+        except FileNotFoundError:
+            _warn(f"{name}: no output yet")
+            continue
+        out.write(last)
+    out.flush()
+    if args.follow:
+        for piece in follow(f"{node.home.log}/{names[0]}.log", offset):
+            out.write(piece)
+            out.flush()
+    return 0
+
+
+def history(args: argparse.Namespace) -> int:
+    """Print what happened."""
+    node = Node(args)
+    facts = [
+        f
+        for f in node.store.history()
+        if not args.names or str(f.get("program")).partition(":")[0] in args.names or f.get("program") in args.names
+    ]
+    facts = facts[-args.lines :] if args.lines else []
+    if _json(args):
+        _print({"history": facts})
+        return 0
+    from whiz.face.statustable import fact_line  # noqa: PLC0415
+
+    for fact in facts:
+        _say(args, fact_line(fact))
+    return 0
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Say everything about one program."""
+    from whiz.face.statustable import explanation  # noqa: PLC0415
+
+    node = Node(args)
+    loaded = node.load_or_empty()
+    _complain(args, loaded, node)
+    names = node.named([args.name], loaded.manifest)
+    runs = node.runs(loaded.manifest)
+    now = node.clock.boot()
+    steps = plan(loaded.manifest, runs, node.store.wishes(), now, node.host.boot)
+    rows = {r.name: r for r in report(loaded.manifest, runs, node.store.wishes(), steps, now)}
+    parts = [explanation(name, loaded.manifest, runs, steps, rows[name], now) for name in names]
+    if _json(args):
+        _print({"programs": parts})
+        return 0
+    for part in parts:
+        for key, value in part.items():
+            shown = "\n".join(value) if isinstance(value, list) else str(value)
+            _say(args, f"{key + ':':<11}" + shown.replace("\n", "\n" + " " * 11))
+    return 0
+
+
+def schema(args: argparse.Namespace) -> int:  # noqa: ARG001  every command has the same shape
+    """Print the JSON Schema."""
+    from whiz.core.keys import schema as described  # noqa: PLC0415
+
+    print(json.dumps(described(), indent=2))  # noqa: T201
+    return 0
+
+
+def completion(args: argparse.Namespace) -> int:
+    """Print a shell's completions."""
+    from importlib.resources import files  # noqa: PLC0415
+
+    print(files("whiz.face").joinpath("completion", f"whiz.{args.shell}").read_text(), end="")  # noqa: T201
+    return 0
+
+
+def _summary(rows: tuple[Row, ...], steps: Plan) -> str:
+    said = ", ".join(f"{n} {state}" for state, n in counts(rows).items()) or "no programs"
+    return f"{'every wish holds' if verdict(rows, steps) == 0 else 'not every wish holds'}: {said}"
+
+
+def _problems(loaded: Loaded, node: Node) -> dict[str, object]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    return {"problems": [asdict(p) for p in loaded.problems], "complaints": node.store.complaints}
+
+
+def _complain(args: argparse.Namespace, loaded: Loaded, node: Node) -> None:
+    """Say why the file is not in force."""
+    if _json(args):
+        return
+    for problem in loaded.problems:
+        _warn(str(problem))
+    if loaded.stale and loaded.manifest:
+        _warn(f"{node.path}: the last good version stays in force until this is mended")
+    if loaded.kept is not None:
+        _warn(f"{loaded.kept}; the last good whizzifest cannot be kept there")
+
+
+def _json(args: argparse.Namespace) -> bool:
+    return bool(getattr(args, "json", False))
+
+
+def _print(data: dict[str, object]) -> None:
+    print(json.dumps({"version": VERSION, **data}, ensure_ascii=False))  # noqa: T201
+
+
+def _say(args: argparse.Namespace, text: str) -> None:
+    if not getattr(args, "quiet", False):
+        print(text, flush=True)  # noqa: T201
+
+
+def _warn(text: str) -> None:
+    print(f"whiz: {text}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,225 @@
+"""The words of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from whiz import __version__
+from whiz.core.errors import UsageError
+from whiz.core.words import duration
+
+EXIT_CODES = """\
+exit status:
+  0   every wish holds
+  1   something failed: a program cannot run, gave up, or keeps failing
+  2   bad usage, or a whizzifest that cannot be used (the last good one stays in force)
+  3   changes are pending (check), or not everything has converged yet (apply)
+  75  another whiz is at work on the same home"""
+
+MAIN = """\
+Write down what should run; whiz makes it so.
+
+A whizzifest names programs, one a line:
+
+    # processName|destination
+    camera|/opt/app/camera.py --fps 10
+    web|/opt/app/web.py
+
+whiz looks at the machine, starts what is missing and ends what should not run."""
+
+EXAMPLES = """\
+examples:
+  whiz check                        what would happen; changes nothing
+  whiz apply                        make it so, then exit: for people, cron and timers
+  whiz status --watch               what runs, since when, and why not
+  whiz hold camera                  stop it and keep it down, reboots included
+  whiz logs web -f                  its output as it comes
+  whiz --home /tmp/trial -m ./whizzifest apply     try it without touching the system's own
+"""
+
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "check": (
+        "print what would happen; change nothing",
+        """\
+Print every step that apply would take, turn by turn to the end, each with its
+reason, supposing that each start succeeds. Nothing is changed.
+
+examples:
+  whiz check && echo all is well
+  whiz check --json | jq '.steps[].program'
+""",
+    ),
+    "apply": (
+        "take turns until every wish holds, then exit",
+        """\
+Look at the machine, compare it with the whizzifest, act; again until every wish
+holds. Short waits, such as a back-off, are slept through for at most --wait.
+Programs go on when whiz exits.
+
+examples:
+  whiz apply
+  whiz apply --wait 2m
+  * * * * * whiz apply -q       (crontab: once a minute)
+""",
+    ),
+    "status": (
+        "show what runs, and why what does not",
+        """\
+One line per program: name, state, pid, since when, restarts, cpu, memory and the
+reason for all that.
+
+examples:
+  whiz status
+  whiz status --watch
+  whiz status --json | jq '.programs[] | select(.state != "running")'
+""",
+    ),
+    "logs": (
+        "print a program's newest output",
+        """\
+Print the end of a program's output; -f goes on printing as it comes, also when
+the file is trimmed.
+
+examples:
+  whiz logs web
+  whiz logs web -n 100 -f
+""",
+    ),
+    "hold": (
+        "stop programs and keep them down",
+        """\
+Stop the programs and keep them down until unhold; a hold survives whiz and
+reboots.
+
+examples:
+  whiz hold camera web
+""",
+    ),
+    "unhold": (
+        "let held programs run again",
+        """\
+Undo a hold.
+
+examples:
+  whiz unhold camera
+""",
+    ),
+    "restart": (
+        "end programs and start them anew",
+        """\
+End the present run of each program and start another; a program in back-off
+starts at once, a task that has succeeded runs again. Asked twenty times at once
+it happens once.
+
+examples:
+  whiz restart web
+""",
+    ),
+    "history": (
+        "print what happened, newest last",
+        """\
+Print starts, stops and ends with their reasons. What is kept is bounded.
+
+examples:
+  whiz history -n 50
+  whiz history camera
+""",
+    ),
+    "explain": (
+        "say everything about one program",
+        """\
+The wish, the facts, the decision and when whiz will look again.
+
+examples:
+  whiz explain camera
+""",
+    ),
+    "schema": (
+        "print the JSON Schema of a YAML whizzifest",
+        """\
+For editors that check as you type.
+
+examples:
+  whiz schema > whizzifest.schema.json
+""",
+    ),
+    "completion": (
+        "print completions for a shell",
+        """\
+examples:
+  whiz completion bash > /etc/bash_completion.d/whiz
+  whiz completion zsh > ~/.zfunc/_whiz
+""",
+    ),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\nhint: {self.prog} --help")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return duration(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 30, 1.5s or 2m") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _globals(parser: argparse.ArgumentParser) -> None:
+    """Add the options that may stand before or behind the command."""
+    add = parser.add_argument_group("everywhere").add_argument
+    quiet = argparse.SUPPRESS
+    add(
+        "-m",
+        "--manifest",
+        metavar="FILE",
+        default=quiet,
+        help="the whizzifest (default: in /etc/whiz or ~/.config/whiz)",
+    )
+    add("--home", metavar="DIR", default=quiet, help="keep everything under DIR: for trials and tests")
+    add("--json", action="store_true", default=quiet, help="print JSON, with a version number")
+    add("-q", "--quiet", action="store_true", default=quiet, help="print problems only")
+    add("-v", "--verbose", action="store_true", default=quiet, help="log what whiz does to stderr")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `whiz`."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="whiz", description=MAIN, epilog=f"{EXAMPLES}\n{EXIT_CODES}", formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"whiz {__version__}")
+    _globals(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    subs = {}
+    for name, (short, text) in _COMMANDS.items():
+        subs[name] = commands.add_parser(name, help=short, description=text, epilog=EXIT_CODES, formatter_class=raw)
+        _globals(subs[name])
+    for name in ("apply", "hold", "unhold", "restart"):
+        subs[name].add_argument(
+            "--wait",
+            metavar="S",
+            type=_seconds,
+            default=30.0,
+            help="how long to sleep through short waits (default: 30s)",
+        )
+    for name in ("apply", "check"):
+        subs[name].add_argument("--allow-empty", action="store_true", help="accept a whizzifest that names no program")
+    for name in ("hold", "unhold", "restart"):
+        subs[name].add_argument("names", metavar="NAME", nargs="+", help="a program, or NAME:2 for one instance")
+    for name in ("explain", "logs"):
+        subs[name].add_argument("name", metavar="NAME", help="a program, or NAME:2 for one instance")
+    subs["status"].add_argument("names", metavar="NAME", nargs="*", help="only these")
+    subs["status"].add_argument("-w", "--watch", action="store_true", help="show it again every second")
+    subs["logs"].add_argument("-f", "--follow", action="store_true", help="go on as it comes")
+    subs["logs"].add_argument("-n", "--lines", type=_count, default=20, help="how many lines (default: 20)")
+    subs["history"].add_argument("names", metavar="NAME", nargs="*", help="only these")
+    subs["history"].add_argument("-n", "--lines", type=_count, default=20, help="how many (default: 20)")
+    subs["completion"].add_argument("shell", choices=("bash", "zsh"))
+    return parser

@@ -1,0 +1,155 @@
+"""Tables and explanations of what is: for people and as JSON."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from whiz.core.model import Run, State, Step, Wait
+from whiz.core.settle import latest, strangers
+from whiz.core.wire import dump
+from whiz.core.words import spell_bytes, spell_exit, spell_seconds
+from whiz.face import render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from whiz.core.model import Manifest
+    from whiz.core.status import Row
+    from whiz.face.node import Node
+
+
+def _usage(rows: Iterable[Row]) -> dict[str, tuple[float, int]]:
+    """Return name -> (CPU seconds used, resident bytes) of each main process."""
+    from whiz.world.host.usage import usage  # noqa: PLC0415
+
+    return {r.name: used for r in rows if r.pid is not None and (used := usage(r.pid)) is not None}
+
+
+def lines(rows: tuple[Row, ...]) -> list[str]:
+    """Return the status table."""
+    used = _usage(rows)
+    head = ("NAME", "STATE", "PID", "SINCE", "RESTARTS", "CPU", "MEMORY", "WHY")
+    body = []
+    for r in rows:
+        cpu, memory = used.get(r.name, (None, None))
+        body.append(
+            (
+                r.name,
+                str(r.state),
+                str(r.pid or "-"),
+                _clock(r.since),
+                str(r.restarts),
+                "-" if cpu is None else spell_seconds(cpu),
+                "-" if memory is None else spell_bytes(memory),
+                r.why,
+            )
+        )
+    tty = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if tty else None
+    return [render.table(head, body, colour=render.coloured(), width=width)]
+
+
+def _clock(at: float | None) -> str:
+    """Return a wall time as people say it: today's as 14:03:21, older ones with their date."""
+    if at is None:
+        return "-"
+    then, now = time.localtime(at), time.localtime()
+    same = then[:3] == now[:3]
+    return time.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M", then)
+
+
+def as_json(rows: tuple[Row, ...]) -> list[dict[str, object]]:
+    """Return the rows as JSON: times in seconds (wall), memory in bytes, cpu in seconds."""
+    used = _usage(rows)
+    out = []
+    for r in rows:
+        cpu, memory = used.get(r.name, (None, None))
+        shown = {k: getattr(r, k) for k in ("name", "want", "state", "why", "pid", "since", "restarts", "run")}
+        out.append({**shown, "cpu": cpu, "memory": memory})
+    return out
+
+
+def strangers_of(node: Node, manifest: Manifest) -> list[dict[str, object]]:
+    """Return the processes that match an entry without being its Run."""
+    if not manifest:
+        return []
+    runs = node.store.runs()
+    seen = node.host.scan(manifest, runs)
+    return [{"program": f.name, "pid": f.proc.pid} for f in strangers(manifest, node.runs(manifest), seen)]
+
+
+def fact_line(fact: dict[str, object]) -> str:
+    """Say one fact of the history."""
+    at = fact.get("at")
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) if isinstance(at, int | float) else "?"
+    words = f"{when}  {fact.get('event', '?')!s:<6} {fact.get('program', '?')}"
+    if fact.get("pid"):
+        words += f" pid {fact['pid']}"
+    if fact.get("event") == "end":
+        code = fact.get("exit")
+        how = f" ({spell_exit(code)})" if isinstance(code, int) else ""
+        words += f" {fact.get('state', '?')}{how}"
+    return words + (f": {fact['why']}" if fact.get("why") else "")
+
+
+def explanation(
+    name: str, manifest: Manifest, runs: tuple[Run, ...], steps: tuple[Step, ...], row: Row, now: float
+) -> dict[str, object]:
+    """Return wish, facts, decision and next look of one program."""
+    program = manifest.get(name)
+    run = latest(r for r in runs if r.program.name == name).get(name)
+    mine = [
+        s
+        for s in steps
+        if (s.name if isinstance(s, Wait) else s.run.program.name if hasattr(s, "run") else s.program.name) == name
+    ]
+    wish = "nothing: it is not in the whizzifest"
+    if program is not None:
+        held = {k: v for k, v in dump(program).items() if k not in ("name", "secrets", "digests")}
+        wish = ", ".join([f"want {program.want}", *(f"{k} {v}" for k, v in _masked(held).items() if k != "want")])
+    decided = [render.line(s, colour=False) for s in mine] or ["nothing to do"]
+    if row.next is not None:
+        look = f"in {spell_seconds(row.next - now)}, or at the next whiz apply"
+    else:
+        look = "at the next whiz apply"
+    return {
+        "program": name,
+        "wish": wish,
+        "state": f"{row.state}: {row.why}",
+        "facts": _facts(run, now),
+        "decision": decided,
+        "next look": look,
+    }
+
+
+def _masked(held: dict[str, object]) -> dict[str, object]:
+    from whiz.core.diff import masked  # noqa: PLC0415
+
+    for key in ("env", "env_defaults"):
+        pairs = held.get(key)
+        if isinstance(pairs, list):
+            held[key] = {n: masked(n, v) for n, v in pairs}
+    return held
+
+
+def _facts(run: Run | None, now: float) -> list[str]:
+    if run is None:
+        return ["never ran in this boot"]
+    facts = [f"run {run.id}, number {run.nth + 1} of this boot, started {spell_seconds(now - run.started)} ago"]
+    if run.proc is not None:
+        facts.append(f"process {run.proc.pid} (start tick {run.proc.ticks})" + (", adopted" if run.adopted else ""))
+    if run.keeper is not None:
+        facts.append(f"chaperone {run.keeper.pid}")
+    if run.streak:
+        facts.append(f"{run.streak} failures in a row before it")
+    if run.left:
+        facts.append(f"of its tree still there: {', '.join(str(p.pid) for p in run.left)}")
+    if run.asked is not None:
+        facts.append(f"told to stop {spell_seconds(now - run.asked)} ago")
+    if run.ended is not None:
+        said = "" if run.state is State.STOPPED else f", {run.error or spell_exit(run.exit)}"
+        facts.append(f"ended {spell_seconds(now - run.ended)} ago: {run.state}{said}")
+    return facts

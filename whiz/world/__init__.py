@@ -1,0 +1,1 @@
+"""TOUCH: one outside thing per room; rooms never import each other."""

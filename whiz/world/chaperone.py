@@ -1,0 +1,107 @@
+"""The keeper of one Run: starts it, waits for it, writes down how it ended. Standard library alone; run as a file.
+
+    python3 -I -S chaperone.py OUTCOME FOREVER STEP EXE ARGV...
+
+The environment and working directory are the program's own; WHIZ_KEEPER becomes its WHIZ_RUN. OUTCOME is written when
+the program started or could not, and when it ended: {"format": 1, "proc": [boot, pid, ticks], "error": words, "exit":
+code or minus the signal, "ended": bool}. The ended program is reaped only after that, so no moment shows neither.
+FOREVER (0 or 1): whether a full disk is waited for, or given up after a while. STEP (0 or 1): EXE is execstep.py's
+interpreter, which reports its errors through a pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+PATIENCE = 3.0  # s a full disk may keep an outcome from being written when nobody must know it for ever
+
+
+def write(path: str, record: dict[str, object], forever: bool) -> None:
+    """Replace the outcome in one step, durably, trying again while the disk refuses."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            folder, name = os.path.split(path)
+            new = os.path.join(folder, "." + name + ".new")
+            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                os.write(fd, json.dumps(dict(record, format=1)).encode())
+                if forever:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(new, path)
+            if forever:
+                fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+            return
+        except OSError:
+            if not forever and time.monotonic() > end:
+                return
+            time.sleep(0.5)
+
+
+def born(pid: int) -> list[object]:
+    """Name a process as the kernel does: boot id, pid, start ticks (field 22 of /proc/PID/stat)."""
+    with open("/proc/sys/kernel/random/boot_id") as f:
+        boot = f.read().strip()
+    with open("/proc/%d/stat" % pid, "rb") as f:
+        text = f.read()
+    return [boot, pid, int(text[text.rindex(b")") + 2 :].split()[19])]
+
+
+def start(step: bool, exe: str, argv: list[str], env: dict[str, str]) -> tuple[int | None, str | None]:
+    """Return (pid, words of failure)."""
+    r, w = os.pipe()
+    if step:
+        os.set_inheritable(w, True)
+        env["WHIZ_ERROR_FD"] = str(w)
+    reset = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ]
+    try:
+        pid = os.posix_spawn(exe, argv, env, setsid=True, setsigdef=reset, setsigmask=[])
+    except OSError as exc:
+        return None, exc.strerror or str(exc)
+    os.close(w)
+    words = b""
+    while step:
+        piece = os.read(r, 4096)
+        words += piece
+        if not piece:
+            break
+    os.close(r)
+    return pid, words.decode(errors="replace") or None
+
+
+def main() -> None:
+    outcome, forever, step, exe = sys.argv[1], sys.argv[2] == "1", sys.argv[3] == "1", sys.argv[4]
+    env = dict(os.environ)
+    env["WHIZ_RUN"] = env.pop("WHIZ_KEEPER")
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    pid, error = start(step, exe, sys.argv[5:], env)
+    if pid is None or error:
+        write(outcome, {"error": error, "ended": True}, forever)
+        sys.exit(127)
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
+    os.chdir("/")
+    record: dict[str, object] = {"proc": born(pid), "ended": False}
+    write(outcome, record, False)
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert ended is not None
+    code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+    write(outcome, dict(record, exit=code, ended=True), forever)
+    os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The last step before a program: what only the process itself can set, then exec. Standard library; run as a file.
+
+    python3 -I -S execstep.py SETTINGS EXE ARGV...
+
+SETTINGS is JSON: nice, limits {RLIMIT name: number}, uid, gid, groups, cwd. What fails is written to the descriptor
+that WHIZ_ERROR_FD names; nothing written means that exec succeeded.
+"""
+
+import json
+import os
+import resource
+import sys
+
+
+def main() -> None:
+    fd = int(os.environ.pop("WHIZ_ERROR_FD"))
+    os.set_inheritable(fd, False)
+    what = "settings"
+    try:
+        wish = json.loads(sys.argv[1])
+        exe, argv, env = sys.argv[2], sys.argv[3:], dict(os.environ)
+        if "nice" in wish:
+            what = "nice"
+            os.setpriority(os.PRIO_PROCESS, 0, wish["nice"])
+        hard = [(name, getattr(resource, name), n) for name, n in wish.get("limits", {}).items()]
+        for name, number, n in hard:
+            if name != "RLIMIT_AS":
+                what = name
+                resource.setrlimit(number, (n, n))
+        if "uid" in wish:
+            what = f"become uid {wish['uid']}"
+            os.setgroups(wish["groups"])
+            os.setresgid(wish["gid"], wish["gid"], wish["gid"])
+            os.setresuid(wish["uid"], wish["uid"], wish["uid"])
+        what = f"cwd {wish['cwd']}"
+        os.chdir(wish["cwd"])
+        what = exe
+        for name, number, n in hard:
+            if name == "RLIMIT_AS":  # last: this interpreter may be larger than the program may become
+                resource.setrlimit(number, (n, n))
+        os.execve(exe, argv, env)
+    except (OSError, ValueError, MemoryError) as exc:
+        words = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        os.write(fd, f"{what}: {words}".encode())
+    os._exit(127)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Processes of this machine: looks, starts and signals. The rooms of this package are one outside thing."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from typing import TYPE_CHECKING
+
+from whiz.core.model import Manifest, Outcome, Proc, Program, Run, Seen, Want
+from whiz.world import disk
+from whiz.world.host.stat import alive, boot_id, identify, read_stat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from subprocess import Popen
+
+    from whiz.core.model import Found
+    from whiz.world.host.scan import Table
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class LocalHost:
+    """Starts, watches and signals processes of this machine for one home."""
+
+    def __init__(self, home_id: str, logs: str, records: str, tasks: str) -> None:
+        self._home = home_id
+        self._logs, self._records, self._tasks = logs, records, tasks
+        self._children: dict[Proc, Popen[bytes]] = {}
+        self._codes: dict[Proc, int] = {}
+        self._table: Table | None = None
+        self.boot = boot_id()
+
+    def look(self, runs: Sequence[Run]) -> Seen:
+        """Look at the recorded processes alone."""
+        self._table = None
+        self._reap()
+        procs = {p for r in runs if r.live for p in (r.proc, r.keeper, *r.left) if p is not None}
+        living = frozenset(p for p in procs if alive(p, self.boot))
+        outcomes = {r.id: o for r in runs if r.live and (o := self._outcome(r, living)) is not None}
+        return Seen(boot=self.boot, alive=living, outcomes=tuple(outcomes.items()))
+
+    def scan(self, manifest: Manifest, runs: Sequence[Run]) -> Seen:
+        """Look at every process of the machine."""
+        from whiz.world.host.match import matches  # noqa: PLC0415  psutil costs 20 ms; a quiet turn needs none
+        from whiz.world.host.scan import Table  # noqa: PLC0415
+
+        table = Table(self.boot)
+        found = list(self._marked(table, runs))
+        found += matches(table, manifest, {p.name: self._uid(p) for p in manifest.values() if p.want is not Want.DOWN})
+        seen = self.look(runs)
+        self._table = table
+        trees = tuple((r.id, table.tree(r)) for r in runs if r.live)
+        return Seen(boot=self.boot, alive=seen.alive, outcomes=seen.outcomes, trees=trees, found=tuple(found))
+
+    def _uid(self, program: Program) -> int | None:
+        from whiz.world.host.spawn import who  # noqa: PLC0415
+
+        try:
+            return who(program).uid
+        except OSError:
+            return None
+
+    def _marked(self, table: Table, runs: Sequence[Run]) -> Iterable[Found]:
+        """Yield the leaders that carry this home's mark, and what may be one behind a closed environment."""
+        from whiz.core.model import Found  # noqa: PLC0415
+        from whiz.world.host.match import textual  # noqa: PLC0415
+
+        unsure = [r for r in runs if r.live and r.proc is None and r.boot == self.boot]
+        for entry in table.entries.values():
+            if entry.stat.session != entry.stat.pid:
+                continue  # everything we start leads a session
+            for mark, keeper in ((entry.keeper, True), (entry.mark, False)):
+                if mark is not None and mark.home == self._home:
+                    yield Found(mark.name, entry.proc, mark.run, keeper, mark.digest)
+            if not entry.readable:
+                for run in unsure:
+                    if entry.stat.ticks / _TICKS >= run.started - 1 and textual(entry, run.program):
+                        yield Found(run.program.name, entry.proc, run.id)
+
+    def tree(self, run: Run, manifest: Manifest, runs: Sequence[Run]) -> tuple[Proc, ...]:
+        """Return the living members of a Run's tree besides its main process, from this turn's scan."""
+        if self._table is None:
+            self.scan(manifest, runs)
+        assert self._table is not None  # noqa: S101  scan sets it
+        return self._table.tree(run)
+
+    def start(self, run: Run) -> Outcome:
+        """Start a Run's program; its chaperone is told apart by `Outcome.ended` being False and no proc."""
+        from whiz.core.wire import digest  # noqa: PLC0415
+        from whiz.world.host.scan import Mark  # noqa: PLC0415
+        from whiz.world.host.spawn import spawn  # noqa: PLC0415
+
+        name = run.program.name
+        mark = str(Mark(self._home, name, run.id, digest(run.program)))
+        try:
+            child, keeper = spawn(run.program, mark, f"{self._logs}/{name}.log", self._outcome_path(run))
+        except OSError as exc:
+            return Outcome(error=_said(exc), ended=True)
+        proc = identify(child.pid, self.boot)
+        assert proc is not None  # noqa: S101  our child is there until we reap it
+        self._children[proc] = child
+        return Outcome(proc=proc, keeper=keeper)
+
+    def signal(self, procs: Iterable[Proc], name: str) -> None:
+        """Signal exactly these processes, through pidfds: the number of one that is gone may be another's by now."""
+        number = signal.Signals[f"SIG{name}"]
+        for proc in procs:
+            if proc.boot != self.boot or proc.pid in (1, os.getpid()):
+                continue
+            try:
+                fd = os.pidfd_open(proc.pid)
+            except OSError:
+                continue
+            try:
+                now = read_stat(proc.pid)
+                if now is not None and now.ticks == proc.ticks:
+                    signal.pidfd_send_signal(fd, number)
+            except (ProcessLookupError, PermissionError):
+                continue
+            finally:
+                os.close(fd)
+
+    def wait(self, procs: Iterable[Proc], seconds: float) -> None:
+        """Sleep until one of these processes ends, or so long."""
+        poll, fds = select.poll(), []
+        try:
+            for proc in procs:
+                try:
+                    fds.append(os.pidfd_open(proc.pid))
+                except OSError:
+                    continue
+                if not alive(proc, self.boot):
+                    return
+                poll.register(fds[-1], select.POLLIN)
+            poll.poll(max(0.0, seconds) * 1000)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _reap(self) -> None:
+        """Collect our own children, each by its number, and never anybody else's."""
+        for proc, child in list(self._children.items()):
+            try:
+                info = os.waitid(os.P_PID, proc.pid, os.WEXITED | os.WNOHANG)
+            except ChildProcessError:
+                info = None  # a foreign wait took it: how it ended is not known
+                child.returncode = 0
+            else:
+                if info is None:
+                    continue
+                child.returncode = 0
+                self._codes[proc] = info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
+            del self._children[proc]
+
+    def _outcome(self, run: Run, living: frozenset[Proc]) -> Outcome | None:
+        """Return what the parent or the chaperone knows of a Run."""
+        if run.proc in self._codes:
+            return Outcome(exit=self._codes[run.proc], ended=True)
+        if not run.program.kept or run.adopted or (run.proc in living and run.proc is not None):
+            return None
+        try:
+            held = disk.read_json(self._outcome_path(run))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(held, dict):
+            return None
+        try:
+            proc = Proc(*held["proc"]) if "proc" in held else None
+            return Outcome(proc, held.get("error"), held.get("exit"), held["ended"] is True)
+        except (KeyError, TypeError):
+            return None
+
+    def _outcome_path(self, run: Run) -> str:
+        folder = self._tasks if run.program.want is Want.DONE else self._records
+        return f"{folder}/{run.program.name}@{run.id}.outcome"
+
+
+def _said(exc: OSError) -> str:
+    """Return the system's words, with the file they are about."""
+    words, name = exc.strerror or str(exc), os.fsdecode(exc.filename) if exc.filename else ""
+    return words if not name or name in words else f"{name}: {words}"

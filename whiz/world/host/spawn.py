@@ -1,0 +1,227 @@
+"""Start one process: its environment, its log, its user and limits, under a chaperone where its exit code matters."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from whiz.core.model import Want
+from whiz.world import disk
+from whiz.world.host.command import PATH, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from whiz.core.model import Program
+
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_CHAPERONE = os.path.join(_HERE, "chaperone.py")
+_EXECSTEP = os.path.join(_HERE, "execstep.py")
+_RLIMITS = {
+    "memory": "RLIMIT_AS",
+    "cpu": "RLIMIT_CPU",
+    "files": "RLIMIT_NOFILE",
+    "tasks": "RLIMIT_NPROC",
+    "core": "RLIMIT_CORE",
+}
+_JOURNAL = "/run/systemd/journal/stdout"
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """The account a program runs as. `change`: whether it is another than whiz's own."""
+
+    uid: int
+    gid: int
+    name: str
+    home: str
+    shell: str
+    change: bool
+
+
+def who(program: Program) -> Who:
+    """Return the account; raise LookupError-free OSError for one that does not exist."""
+    import pwd  # noqa: PLC0415
+
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        if program.user is not None:
+            entry = pwd.getpwuid(int(program.user)) if program.user.isdigit() else pwd.getpwnam(program.user)
+        else:
+            entry = pwd.getpwuid(uid)
+    except KeyError:
+        if program.user is not None:
+            raise OSError(errno.EINVAL, f"there is no user {program.user!r}") from None
+        return Who(uid, _group(program, gid), str(uid), "/", "/bin/sh", change=program.group is not None)
+    asked = _group(program, entry.pw_gid if program.user is not None else gid)
+    change = entry.pw_uid != uid or asked != gid
+    return Who(entry.pw_uid, asked, entry.pw_name, entry.pw_dir, entry.pw_shell, change)
+
+
+def _group(program: Program, otherwise: int) -> int:
+    import grp  # noqa: PLC0415
+
+    if program.group is None:
+        return otherwise
+    try:
+        return (
+            grp.getgrgid(int(program.group)).gr_gid if program.group.isdigit() else grp.getgrnam(program.group).gr_gid
+        )
+    except KeyError:
+        raise OSError(errno.EINVAL, f"there is no group {program.group!r}") from None
+
+
+def environment(program: Program, account: Who) -> dict[str, str]:
+    """Return what the program will find: a constant base, then defaults, env_file and its own. Raise OSError."""
+    env = {
+        "PATH": PATH,
+        "LANG": "C.UTF-8",
+        "HOME": account.home,
+        "USER": account.name,
+        "LOGNAME": account.name,
+        "SHELL": account.shell,
+    }
+    env |= dict(program.env_defaults)
+    if program.env_file is not None:
+        env |= dict(env_pairs(program.env_file))
+    return env | dict(program.env) | {"WHIZ_NAME": program.name}
+
+
+def env_pairs(path: str) -> Iterator[tuple[str, str]]:
+    """Yield the NAME=value lines of an env_file: '#' comments, 'export', one pair of quotes. Raise OSError."""
+    data = disk.read(path)
+    if data is None:
+        raise FileNotFoundError(errno.ENOENT, f"env_file {path} does not exist", path)
+    for raw in data.decode(errors="surrogateescape").splitlines():
+        line = raw.strip().removeprefix("export ").strip()
+        name, eq, value = line.partition("=")
+        if not eq or line.startswith("#") or not name.strip():
+            continue
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        yield name.strip(), value
+
+
+def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[subprocess.Popen[bytes], bool]:
+    """Start the program; return its process, or its chaperone's and True. Raise OSError in the system's words.
+
+    No Python runs between fork and exec. Descriptors are not closed one by one: ours are close-on-exec, which lets
+    go of the home's lock at the exec and not before.
+    """
+    account = who(program)
+    form = command(program)
+    env = environment(program, account)
+    settings = _settings(program, account)
+    exe, argv = form.exe, list(form.argv)
+    if settings is None and not os.path.isdir(program.cwd):
+        raise NotADirectoryError(errno.ENOTDIR, f"cwd {program.cwd} is not a directory", program.cwd)
+    if settings is not None:
+        argv = [sys.executable, "-I", "-S", _EXECSTEP, settings, exe, *argv]
+        exe = sys.executable
+    if program.kept:
+        lasting = "1" if program.want is Want.DONE else "0"
+        argv = [sys.executable, "-I", "-S", _CHAPERONE, outcome, lasting, "1" if settings else "0", exe, *argv]
+        exe = sys.executable
+    env["WHIZ_KEEPER" if program.kept else "WHIZ_RUN"] = mark
+    out = _output(program, log, account)
+    try:
+        cwd = program.cwd if settings is None else "/"
+        if settings is not None and not program.kept:
+            return _stepped(exe, argv, env, program.umask, out), False
+        return _popen(exe, argv, env, cwd, program.umask, out), program.kept
+    except OSError as exc:
+        raise OSError(exc.errno, _words(exc, form.exe), exc.filename) from exc
+    finally:
+        os.close(out)
+
+
+def _popen(exe: str, argv: list[str], env: dict[str, str], cwd: str, umask: int, out: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603  running what the manifest says is the purpose
+        argv,
+        executable=exe,
+        env=env,
+        cwd=cwd,
+        umask=umask,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=out,
+        start_new_session=True,
+        close_fds=False,
+    )
+
+
+def _stepped(exe: str, argv: list[str], env: dict[str, str], umask: int, out: int) -> subprocess.Popen[bytes]:
+    """Start through the exec step and wait until it has become the program or said why not."""
+    r, w = os.pipe()
+    try:
+        os.set_inheritable(w, True)
+        child = _popen(exe, argv, env | {"WHIZ_ERROR_FD": str(w)}, "/", umask, out)
+    except OSError:
+        os.close(r)
+        raise
+    finally:
+        os.close(w)
+    with open(r, "rb") as said:
+        words = said.read().decode(errors="replace")
+    if words:
+        child.wait()
+        raise OSError(errno.EINVAL, words)
+    return child
+
+
+def _settings(program: Program, account: Who) -> str | None:
+    """Return the JSON for the exec step, None where nothing needs it."""
+    limits = {_RLIMITS[k]: v for k in _RLIMITS if (v := getattr(program.limits, k)) is not None}
+    if program.nice is None and not limits and not account.change:
+        return None
+    import json  # noqa: PLC0415
+
+    wish: dict[str, object] = {"cwd": program.cwd}
+    if program.nice is not None:
+        wish["nice"] = program.nice
+    if limits:
+        wish["limits"] = {k: max(1, round(v)) if k == "RLIMIT_CPU" else v for k, v in limits.items()}
+    if account.change:
+        wish |= {"uid": account.uid, "gid": account.gid, "groups": os.getgrouplist(account.name, account.gid)}
+    return json.dumps(wish)
+
+
+def _output(program: Program, log: str, account: Who) -> int:
+    """Open where output goes. A log that cannot be opened does not keep a program from running."""
+    if program.log.to == "journal":
+        return _journal(program.name)
+    if program.log.to == "file":
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            fd = os.open(log, flags, 0o640)
+        except OSError:
+            return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        if account.change and os.getuid() == 0:
+            os.fchown(fd, account.uid, account.gid)  # opening /dev/stdout asks for it
+        return fd
+    return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+
+
+def _journal(name: str) -> int:
+    """Connect to journald as sd_journal_stream_fd does: a line each for identifier, unit, priority and four flags."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        try:
+            s.connect(_JOURNAL)
+        except OSError as exc:
+            raise OSError(exc.errno, f"log.to is journal, but journald does not answer at {_JOURNAL}") from exc
+        s.shutdown(socket.SHUT_RD)
+        s.sendall(f"{name}\n\n6\n1\n0\n0\n0\n".encode())
+        return s.detach()
+
+
+def _words(exc: OSError, exe: str) -> str:
+    if exc.errno == errno.ENOEXEC:
+        return f"{exe} has no #! line and is no executable of this machine"
+    where = f"{os.fsdecode(exc.filename)}: " if exc.filename and os.fsdecode(exc.filename) != exe else ""
+    return f"{where}{exc.strerror or exc}"

@@ -1,0 +1,99 @@
+"""Output files: their newest lines, their growth, and the cap on their bytes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+TOTAL = 100_000_000  # bytes of all logs together
+_COLLAPSE = 0x08  # FALLOC_FL_COLLAPSE_RANGE (linux/falloc.h)
+_PIECE = 1 << 16
+
+
+def cap(folder: str, limits: Mapping[str, int], total: int = TOTAL) -> None:
+    """Trim every log to its limit (bytes), and the largest further until all together fit."""
+    sizes = {}
+    for name, most in limits.items():
+        path = f"{folder}/{name}.log"
+        try:
+            sizes[path] = os.stat(path).st_size
+        except OSError:
+            continue  # it has not written yet
+        if sizes[path] > most:
+            sizes[path] = trim(path, most)
+    while sum(sizes.values()) > total:
+        path = max(sizes, key=lambda p: sizes[p])
+        before = sizes[path]
+        sizes[path] = trim(path, before // 2)
+        if sizes[path] >= before:
+            return  # this disk does not let us; the next turn tries again
+
+
+def trim(path: str, most: int) -> int:
+    """Cut a log from the front to about half of `most` bytes while its writer goes on; return its size after.
+
+    ext4 and xfs take whole blocks away under the writer. Elsewhere the newest bytes are copied to the front, and a
+    line written in between is lost.
+    """
+    with open(path, "r+b", buffering=0) as f:
+        st = os.fstat(f.fileno())
+        keep = most // 2
+        cut = (st.st_size - keep) // st.st_blksize * st.st_blksize
+        if cut > 0 and not _collapse(f.fileno(), cut):
+            f.seek(st.st_size - keep)
+            newest = f.read(keep)
+            f.truncate(0)
+            with open(path, "ab", buffering=0) as again:
+                again.write(newest)
+        return os.fstat(f.fileno()).st_size
+
+
+def _collapse(fd: int, length: int) -> bool:
+    libc = ctypes.CDLL(None, use_errno=True)
+    off = ctypes.c_int64
+    libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, off, off)
+    return bool(libc.fallocate(fd, _COLLAPSE, 0, length) == 0)
+
+
+def tail(path: str, lines: int) -> tuple[bytes, int]:
+    """Return the last lines and the offset behind them; raise OSError."""
+    with open(path, "rb") as f:
+        end = f.seek(0, os.SEEK_END)
+        at, got = end, b""
+        while at > 0 and got.count(b"\n") <= lines:
+            step = min(_PIECE, at)
+            at -= step
+            f.seek(at)
+            got = f.read(step) + got
+    parts = got.splitlines(keepends=True)
+    return (b"".join(parts[-lines:]) if lines else b""), end
+
+
+def follow(path: str, offset: int, every: float = 0.2) -> Iterator[bytes]:
+    """Yield what is appended, for ever; a log that was trimmed, renamed or deleted is taken up again."""
+    f, inode = None, 0
+    while True:
+        try:
+            st = os.stat(path)
+        except OSError:
+            time.sleep(every)  # nothing there to wait on
+            continue
+        if f is None or st.st_ino != inode:
+            if f is not None:
+                yield f.read()
+                f.close()
+                offset = 0
+            f, inode = open(path, "rb"), st.st_ino  # noqa: SIM115  it stays open between yields
+        offset = min(offset, st.st_size)
+        f.seek(offset)
+        new = f.read(_PIECE)
+        offset += len(new)
+        if new:
+            yield new
+        else:
+            time.sleep(every)  # as `tail -f` does where it cannot ask the kernel

@@ -1,0 +1,271 @@
+"""Manifest files: read when whole and safe, kept as the last good when right, never lost when wrong."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import glob
+import os
+import stat
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from whiz import __version__
+from whiz.core.errors import ManifestError, NewerFormat, Problem
+from whiz.core.model import Manifest, Program
+from whiz.core.wire import FORMAT, dump, expect, load
+from whiz.world import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from whiz.core.manifest import Document, Identity
+    from whiz.core.shape import Node, Report
+
+_PATIENCE = 2.0  # s given to somebody who has the file open for writing
+_DEEP = 8  # includes within includes
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The manifest in force. `problems` say why it is not what the file says now."""
+
+    manifest: Manifest
+    problems: tuple[Problem, ...] = ()
+    kept: str | None = None  # what keeping it as the last good failed with
+
+    @property
+    def stale(self) -> bool:
+        """Whether an older text than the file's is in force."""
+        return bool(self.problems)
+
+
+class Source:
+    """One manifest file with what it includes, and its last good copy in the state directory."""
+
+    def __init__(self, path: str, config: str, state: str, parse_yaml: Callable[[str, Report], Node | None]) -> None:
+        self._parse_yaml = parse_yaml
+        self.path = os.path.abspath(path)
+        self._node = os.path.join(config, "node.yaml")
+        self._good = os.path.join(
+            state, "manifest", self.path.strip("/").replace("%", "%25").replace("/", "%2F") + ".json"
+        )
+        self._texts: dict[str, str] = {}
+        self._globs: dict[str, list[str]] = {}
+
+    def load(self, *, allow_empty: bool = False, keep: bool = True) -> Loaded:
+        """Return the manifest in force; raise ManifestError when there is none, not even a last good one."""
+        good = self._last_good()
+        try:
+            if good is not None and self._same(good):
+                return Loaded(_programs(good))
+            manifest = self._parse(allow_empty=allow_empty)
+        except ManifestError as exc:
+            if good is None:
+                raise
+            return Loaded(_programs(good), exc.problems)
+        failed = self._keep(manifest) if keep else None
+        return Loaded(manifest, kept=failed)
+
+    def _last_good(self) -> dict[str, object] | None:
+        """Return the kept copy, None where there is none that can be used."""
+        try:
+            held = disk.read_json(self._good)
+            if held is None:
+                return None
+            good = expect(held)
+            _programs(good)
+        except NewerFormat:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return good
+
+    def _same(self, good: dict[str, object]) -> bool:
+        """Whether every file reads as it did when the last good copy was made."""
+        texts, globs = good["texts"], good["globs"]
+        if good.get("whiz") != __version__ or not isinstance(texts, dict) or not isinstance(globs, dict):
+            return False
+        if any(_matches(pattern) != paths for pattern, paths in globs.items()):
+            return False
+        return all(self._text(path, missing="" if path == self._node else None) == text for path, text in texts.items())
+
+    def _keep(self, manifest: Manifest) -> str | None:
+        held = {"format": FORMAT, "whiz": __version__, "source": self.path, "texts": self._texts, "globs": self._globs}
+        held["programs"] = [dump(p) for p in manifest.values()]
+        import json  # noqa: PLC0415
+
+        try:
+            os.makedirs(os.path.dirname(self._good), 0o700, exist_ok=True)
+            disk.write(self._good, json.dumps(held), durable=True)
+        except OSError as exc:
+            return f"{self._good}: {exc.strerror}"
+        return None
+
+    def _parse(self, *, allow_empty: bool) -> Manifest:
+        from whiz.core.manifest import build, mentions  # noqa: PLC0415  a quiet turn parses nothing
+
+        node, node_problems = self._identity()
+        documents = list(self._documents(self.path, 0, []))
+        try:
+            manifest = build(documents, node)
+        except ManifestError as exc:
+            raise ManifestError((*node_problems, *exc.problems)) from None
+        if node_problems:
+            raise ManifestError(node_problems)
+        if not allow_empty and not any(mentions(d) for d in documents):
+            hint = "pass --allow-empty if it is meant so"
+            raise ManifestError((Problem(self.path, 0, 0, "the whizzifest is empty: it names no program", "", hint),))
+        return manifest
+
+    def _identity(self) -> tuple[Identity, tuple[Problem, ...]]:
+        from whiz.core import keys  # noqa: PLC0415
+        from whiz.core.manifest import Identity  # noqa: PLC0415
+        from whiz.core.shape import BAD, Report  # noqa: PLC0415
+
+        text = self._text(self._node, missing="")
+        if not text.strip():
+            return Identity(), ()
+        report = Report(self._node, text.splitlines())
+        root = self._parse_yaml(text, report)
+        read = keys.NODE.read(root, report) if root is not None else {}
+        if read is BAD or report.problems:
+            return Identity(), tuple(report.problems)
+        return Identity(**read), ()
+
+    def _documents(self, path: str, depth: int, above: list[str]) -> Iterator[Document]:
+        """Yield the document at a path and those it includes, in sorted order."""
+        from whiz.core.manifest import Document, includes, parse_lines  # noqa: PLC0415
+        from whiz.core.shape import Report  # noqa: PLC0415
+
+        report = Report(path)
+        document = Document(path, None, report)
+        if path in above or depth > _DEEP:
+            report.problems.append(Problem(path, 0, 0, f"includes itself: {' → '.join([*above, path])}"))
+            yield document
+            return
+        try:
+            text = self._text(path)
+        except ManifestError as exc:
+            report.problems += exc.problems
+            yield document
+            return
+        report.lines = text.removeprefix("\ufeff").splitlines()
+        if path.endswith((".yaml", ".yml")):
+            document.root = self._parse_yaml(text, report)
+        else:
+            document.root = parse_lines(text, report)
+        yield document
+        for pattern in includes(document):
+            whole = os.path.join(os.path.dirname(path), pattern)
+            found = _matches(whole)
+            self._globs[whole] = found
+            if not found and not glob.has_magic(whole):
+                report.problems.append(Problem(path, 0, 0, f"includes {pattern!r}, but there is no such file"))
+            for other in found:
+                yield from self._documents(other, depth + 1, [*above, path])
+
+    def _text(self, path: str, missing: str | None = None) -> str:
+        """Return a file's text, remembered for the last good copy; raise ManifestError in the system's words."""
+        try:
+            if os.getuid() == 0:
+                _refuse_foreign(path)
+            data = _settled(path)
+        except FileNotFoundError:
+            if missing is None:
+                raise ManifestError((Problem(path, 0, 0, "there is no such file", "", self._hint(path)),)) from None
+            data = missing.encode()
+        except OSError as exc:
+            raise ManifestError((Problem(path, 0, 0, exc.strerror or str(exc)),)) from None
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as exc:
+            line = data.count(b"\n", 0, exc.start) + 1
+            raise ManifestError((Problem(path, line, 1, f"byte {data[exc.start]:#x} is not UTF-8 text"),)) from None
+        self._texts[path] = text
+        return text
+
+    def _hint(self, path: str) -> str:
+        beside = os.path.abspath(os.path.basename(path))
+        if beside != path and disk.is_file(beside):
+            return f"there is one here: pass -m {os.path.basename(path)}"
+        return "write one line per program, processName|destination, or name the file with -m"
+
+
+def _programs(good: dict[str, object]) -> Manifest:
+    programs = good["programs"]
+    assert isinstance(programs, list)  # noqa: S101  checked when it was read
+    return {p.name: p for p in (load(Program, d) for d in programs)}
+
+
+def _matches(pattern: str) -> list[str]:
+    """Return the files a path or glob means, sorted, without what editors leave beside them."""
+    droppings = ("~", ".swp", ".swo", ".swx", ".tmp", ".bak", ".orig", ".dpkg-dist", ".dpkg-old", ".dpkg-new")
+    found = sorted(os.path.abspath(p) for p in glob.glob(pattern) if disk.is_file(p))
+    if not glob.has_magic(pattern):
+        return found
+    return [
+        p
+        for p in found
+        if not p.endswith(droppings) and os.path.basename(p)[0] not in ".#" and os.path.basename(p) != "4913"
+    ]
+
+
+def _settled(path: str) -> bytes:
+    """Return the bytes of a file that nobody is writing; raise OSError (EBUSY) when somebody will not finish.
+
+    A read lease is granted only while nobody has the file open for writing (fcntl(2)); it is given back at once.
+    Where there are no leases, a file whose times or bytes still move counts as being written.
+    """
+    end = time.monotonic() + _PATIENCE
+    while True:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            before = os.fstat(fd)
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.EINVAL, "is not a regular file", path)
+            quiet = _nobody_writes(fd, before)
+            data = disk.read(path)
+            after = os.stat(path)
+        finally:
+            os.close(fd)
+        whole = (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, after.st_mtime_ns)
+        if quiet and whole and data is not None and len(data) == before.st_size:
+            return data
+        if time.monotonic() >= end:
+            raise OSError(errno.EBUSY, "is still being written; the last good one stays in force", path)
+        time.sleep(0.05)  # there is nothing to wait on: a foreign writer tells nobody
+
+
+def _nobody_writes(fd: int, st: os.stat_result) -> bool:
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, 23)  # SIGURG, ignored by default: breaking a lease must not kill us
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return False
+    except OSError:  # not our file, or a file system without leases
+        return not 0 <= time.time() - st.st_mtime < 1
+    return True
+
+
+def _refuse_foreign(path: str) -> None:
+    """Raise OSError when somebody other than root could change this file, which root is to obey."""
+    for place in {os.path.abspath(path), os.path.realpath(path)}:
+        at = place
+        while True:
+            st = os.stat(at)
+            sticky = stat.S_ISDIR(st.st_mode) and st.st_mode & stat.S_ISVTX
+            loose = st.st_mode & stat.S_IWOTH or (st.st_mode & stat.S_IWGRP and st.st_gid != 0)
+            if st.st_uid != 0:
+                said = f"{at} belongs to another user (uid {st.st_uid}): chown root it, or run whiz as that user"
+            elif loose and not sticky:
+                said = f"{at} can be written by others: chmod go-w it"
+            else:
+                said = ""
+            if said:
+                raise PermissionError(errno.EPERM, f"{said}; root would run what they write", path)
+            if at == "/":
+                break
+            at = os.path.dirname(at)

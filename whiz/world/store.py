@@ -1,0 +1,213 @@
+"""What whiz remembers: Runs, wishes and history, one file a name, in memory while the disk refuses."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from whiz.core.errors import HomeError, NewerFormat
+from whiz.core.model import Run, State, Want, Wishes, same_process
+from whiz.core.wire import FORMAT, dump_runs, load_runs
+from whiz.world import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+log = logging.getLogger("whiz.store")
+_HISTORY = 500_000  # bytes; one older file of that size is kept beside it
+_REMEMBERED = 20  # values of one task whose success is kept
+
+
+class FileStore:
+    """Records in two directories: `records` (this boot's services), `tasks` (successes that hold for ever)."""
+
+    def __init__(self, records: str, tasks: str, state: str, *, mend: bool = False) -> None:
+        self._mend = mend  # whether a record that cannot be read may be moved aside: not by who only looks
+        self._folders = {Want.UP: records, Want.DOWN: records, Want.DONE: tasks}
+        self._state = state
+        self._runs: dict[str, tuple[Run, ...]] | None = None
+        self._warned: set[str] = set()
+        self.complaints: list[str] = []
+
+    def runs(self) -> tuple[Run, ...]:
+        """Return every Run on record. One that cannot be read is reported, set aside, and left to observation."""
+        if self._runs is None:
+            self._runs = {}
+            for folder in sorted(set(self._folders.values())):
+                for name in self._names(folder, ".json"):
+                    for run in self._read(f"{folder}/{name}.json"):
+                        self._runs[run.program.name] = (*self._runs.get(run.program.name, ()), run)
+        return tuple(r for runs in self._runs.values() for r in runs)
+
+    def save(self, run: Run) -> None:
+        """Write one Run down, and forget what no decision needs any more."""
+        self.runs()
+        assert self._runs is not None  # noqa: S101  just read
+        name = run.program.name
+        before = self._runs.get(name, ())
+        kept = _kept((*(r for r in before if r.id != run.id), run))
+        self._runs[name] = kept
+        for folder in sorted(set(self._folders.values())):
+            here = tuple(r for r in kept if self._folders[r.program.want] == folder)
+            if here or any(self._folders[r.program.want] == folder for r in before):
+                self._write(f"{folder}/{name}.json", here, durable=folder == self._folders[Want.DONE])
+        for gone in {r.id for r in before} - {r.id for r in kept} | {r.id for r in kept if not r.live}:
+            self._drop_outcome(name, gone)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Drop the ended Runs of services that no manifest names any more."""
+        for name in names:
+            runs = () if self._runs is None else self._runs.get(name, ())
+            if runs and all(not r.live and r.program.want is not Want.DONE for r in runs):
+                assert self._runs is not None  # noqa: S101  it has an entry
+                del self._runs[name]
+                self._write(f"{self._folders[Want.UP]}/{name}.json", (), durable=False)
+
+    def _read(self, path: str) -> tuple[Run, ...]:
+        try:
+            return load_runs(disk.read_json(path))
+        except NewerFormat as exc:
+            raise HomeError(f"{path}: {exc}; upgrade whiz, or remove the file to start from observation") from exc
+        except (OSError, ValueError, TypeError, AttributeError) as exc:
+            self._complain(path, f"cannot be read as a record ({exc}); set aside, going by observation")
+            if self._mend:
+                self._set_aside(path)
+            return ()
+
+    def _set_aside(self, path: str) -> None:
+        try:
+            os.rename(path, f"{path}.corrupt")
+        except OSError as exc:
+            log.warning("%s: %s; it stays where it is", path, exc.strerror)
+
+    def _write(self, path: str, runs: tuple[Run, ...], *, durable: bool) -> None:
+        try:
+            if runs:
+                disk.write(path, json.dumps(dump_runs(runs)), durable=durable)
+            else:
+                os.unlink(path)
+        except FileNotFoundError:
+            if runs:
+                self._complain(path, "its directory is gone; going on in memory")
+        except OSError as exc:
+            self._complain(path, f"{exc.strerror}; going on in memory")
+        else:
+            self._warned.discard(os.path.dirname(path))
+
+    def _complain(self, path: str, words: str) -> None:
+        """Say it once for a directory until it works again."""
+        folder = os.path.dirname(path)
+        if folder not in self._warned or "set aside" in words:
+            self._warned.add(folder)
+            self.complaints.append(f"{path}: {words}")
+            log.warning("%s: %s", path, words)
+
+    def _drop_outcome(self, name: str, run_id: str) -> None:
+        for folder in set(self._folders.values()):
+            try:
+                os.unlink(f"{folder}/{name}@{run_id}.outcome")
+            except OSError:
+                continue  # most Runs have none
+
+    def _names(self, folder: str, ending: str) -> list[str]:
+        try:
+            found = os.listdir(folder)
+        except OSError:
+            return []
+        return sorted(n.removesuffix(ending) for n in found if n.endswith(ending) and not n.startswith("."))
+
+    # -- wishes: one empty file each, so that writing one is a single step and many may write
+
+    def wishes(self) -> Wishes:
+        """Return what is asked for by command."""
+        restarts = [tuple(w.split("@", 1)) for w in self._names(f"{self._state}/restart", "") if "@" in w]
+        return Wishes(frozenset(self._names(f"{self._state}/held", "")), tuple((n, i) for n, i in restarts))
+
+    def hold(self, name: str) -> bool:
+        """Keep a program down; return whether it was not already. Raise HomeError."""
+        return self._touch("held", name)
+
+    def unhold(self, name: str) -> bool:
+        """Undo a hold; return whether there was one. Raise HomeError."""
+        return self._remove("held", name)
+
+    def restart(self, run: Run) -> bool:
+        """Ask that this Run be ended and followed by another; asked again it is the same wish. Raise HomeError."""
+        return self._touch("restart", f"{run.program.name}@{run.id}")
+
+    def granted(self, name: str, run_id: str) -> None:
+        """Drop a restart wish whose Run has a successor. Raise HomeError."""
+        self._remove("restart", f"{name}@{run_id}")
+
+    def _touch(self, kind: str, name: str) -> bool:
+        folder = f"{self._state}/{kind}"
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)
+            os.close(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            disk.sync(folder)
+        except FileExistsError:
+            return False
+        except OSError as exc:
+            raise HomeError(f"{folder}/{name}: {exc.strerror}; the wish is not noted") from exc
+        return True
+
+    def _remove(self, kind: str, name: str) -> bool:
+        folder = f"{self._state}/{kind}"
+        try:
+            os.unlink(f"{folder}/{name}")
+            disk.sync(folder)
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise HomeError(f"{folder}/{name}: {exc.strerror}; the wish still stands") from exc
+        return True
+
+    # -- history
+
+    def note(self, facts: dict[str, object]) -> None:
+        """Append one fact to the history; a full disk loses the line and nothing else."""
+        path = f"{self._state}/history.jsonl"
+        line = json.dumps({"format": FORMAT, "at": round(time.time(), 3), **facts}, ensure_ascii=False) + "\n"
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                os.write(fd, line.encode())
+                large = os.fstat(fd).st_size > _HISTORY
+            finally:
+                os.close(fd)
+            if large:
+                os.rename(path, f"{path}.1")
+        except OSError as exc:
+            self._complain(path, f"{exc.strerror}; history has a gap")
+
+    def history(self) -> list[dict[str, object]]:
+        """Return what happened, newest last. Lines cut short by a crash are left out."""
+        facts = []
+        for path in (f"{self._state}/history.jsonl.1", f"{self._state}/history.jsonl"):
+            try:
+                lines = (disk.read(path) or b"").splitlines()
+            except OSError as exc:
+                raise HomeError(f"{path}: {exc.strerror}") from exc
+            for line in lines:
+                try:
+                    fact = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(fact, dict):
+                    facts.append(fact)
+        return facts
+
+
+def _kept(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """Return the live Runs, the last ended one, and the newest success of each value of a task."""
+    ordered = sorted(runs, key=lambda r: (r.nth, r.started, r.id))
+    ended = [r for r in ordered if not r.live]
+    kept = [r for r in ordered if r.live] + ended[-1:]
+    for run in reversed(ended[:-1]):
+        lasting = run.state is State.SUCCEEDED and run.program.want is Want.DONE
+        if lasting and len(kept) < _REMEMBERED and not any(same_process(run.program, k.program) for k in kept):
+            kept.append(run)
+    return tuple(sorted(kept, key=lambda r: (r.nth, r.started, r.id)))

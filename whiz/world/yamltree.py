@@ -1,0 +1,63 @@
+"""YAML text to Nodes with places: the one module that knows PyYAML."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import yaml
+
+from whiz.core.shape import Node
+
+if TYPE_CHECKING:
+    from whiz.core.shape import Report
+
+_KINDS = {
+    "tag:yaml.org,2002:str": "str",
+    "tag:yaml.org,2002:int": "int",
+    "tag:yaml.org,2002:float": "float",
+    "tag:yaml.org,2002:bool": "bool",
+    "tag:yaml.org,2002:null": "null",
+    "tag:yaml.org,2002:timestamp": "str",
+    "tag:yaml.org,2002:value": "str",
+}
+_MOST = 200_000  # nodes after aliases are followed: a file of ten lines can mean a billion
+
+
+def parse_yaml(text: str, report: Report) -> Node | None:
+    """Return the tree of the one document in the text, None where there is none; report what is wrong."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        root = yaml.compose(text.removeprefix("\ufeff"), Loader=loader)
+        return None if root is None else _Walk(report).node(root, ())
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        place = Node("null", None, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
+        report.at(place, f"not YAML: {exc.problem or exc.context}")
+    except (yaml.YAMLError, RecursionError) as exc:
+        report.at(Node("null", None, 1, 1), f"not YAML: {exc}")
+    return None
+
+
+class _Walk:
+    """Turns PyYAML's nodes into ours."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._left = _MOST
+
+    def node(self, node: yaml.Node, above: tuple[int, ...]) -> Node:
+        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        self._left -= 1
+        if id(node) in above or self._left <= 0:
+            raise yaml.YAMLError("aliases that lead back to themselves or multiply without end")
+        above = (*above, id(node))
+        if isinstance(node, yaml.MappingNode):
+            return Node("map", [(self.node(k, above), self.node(v, above)) for k, v in node.value], line, column)
+        if isinstance(node, yaml.SequenceNode):
+            return Node("list", [self.node(v, above) for v in node.value], line, column)
+        if node.tag == "tag:yaml.org,2002:merge":
+            self._report.at(Node("str", "<<", line, column), "merge keys are not read", "use defaults:")
+            return Node("str", node.value, line, column)
+        if node.tag not in _KINDS:
+            self._report.at(Node("str", node.value, line, column), f"the tag {node.tag} is not known here")
+        return Node(_KINDS.get(node.tag, "str"), node.value, line, column)
