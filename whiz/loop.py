@@ -74,19 +74,22 @@ class Clock:
     name: Callable[[], str]
 
 
-def observe(host: Host, store: Store, manifest: Manifest, clock: Clock) -> tuple[Run, ...]:
-    """Look at the machine and return every Run with what that teaches; nothing is written."""
+def observe(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False) -> tuple[Run, ...]:
+    """Look at the machine and return every Run with what that teaches; nothing is written.
+
+    `doubt`: the records may not be all there is (the manifest changed, a record could not be read): read all of /proc.
+    """
     runs = store.runs()
     seen = host.look(runs)
-    if must_scan(manifest, runs, seen, store.wishes()):
+    if doubt or must_scan(manifest, runs, seen, store.wishes()):
         seen = host.scan(manifest, runs)
     return settle(manifest, runs, seen, clock.boot(), clock.wall())
 
 
-def turn(host: Host, store: Store, manifest: Manifest, clock: Clock) -> Plan:
+def turn(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False) -> Plan:
     """Take one turn and return the plan that was carried out."""
     known = {r.id: r for r in store.runs()}
-    for run in observe(host, store, manifest, clock):
+    for run in observe(host, store, manifest, clock, doubt=doubt):
         if known.get(run.id) != run:
             store.save(run)
             _note_end(store, run, known.get(run.id))
@@ -188,7 +191,14 @@ def _tidy(store: Store, manifest: Manifest, runs: Sequence[Run], wishes: Wishes)
 
 
 def converge(
-    host: Host, store: Store, manifest: Manifest, clock: Clock, patience: float, tell: Callable[[Step], None]
+    host: Host,
+    store: Store,
+    manifest: Manifest,
+    clock: Clock,
+    patience: float,
+    tell: Callable[[Step], None],
+    *,
+    doubt: bool = False,
 ) -> Plan:
     """Take turns until nothing is left to do or `patience` (s) is over; return the last plan.
 
@@ -197,7 +207,8 @@ def converge(
     end = clock.boot() + patience
     told: set[str] = set()
     while True:
-        steps = turn(host, store, manifest, clock)
+        steps = turn(host, store, manifest, clock, doubt=doubt)
+        doubt = False
         for step in steps:
             _tell_once(step, told, tell)
         now = clock.boot()

@@ -219,6 +219,7 @@ class Found:
     run: str | None = None
     keeper: bool = False
     digest: str = ""  # of the Program it was started for, from the mark
+    leader: bool = True  # of a session, as everything is that whiz starts; its children need not be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,11 +81,11 @@ def _unwanted(board: _Board, run: Run, live: list[Run]) -> str:
     if program.want is Want.DOWN:
         return "the whizzifest wants it down"
     if run.exited is not None:
-        return f"left behind when the program {ended_how(run)}" if run.asked is None else "stopping"
+        return f"left behind when the program {ended_how(run)}" if run.asked is None else "told to stop"
     if program.name in board.wishes.held:
         return "held"
     if run.asked is not None:
-        return "stopping"
+        return "told to stop"
     if dict(board.wishes.restarts).get(program.name) == run.id:
         return "restart asked for"
     if not same_process(run.program, program):

@@ -65,7 +65,7 @@ def next_start(program: Program, run: Run | None, boot: str) -> tuple[float | No
         return None, f"gave up after {n} of {policy.attempts} attempts: {said}"
     if n == 0:
         return 0, said
-    jitter = 0.9 + 0.2 * (crc32(run.id.encode()) % 1001) / 1000  # so that a thousand nodes do not knock at once
+    jitter = 0.8 + 0.2 * (crc32(run.id.encode()) % 1001) / 1000  # so that a thousand nodes do not knock at once
     delay = min(policy.delay * 2.0 ** min(n - 1, 60), policy.max_delay) * jitter
     times = "" if n == 1 else f", {spell_times(n)} in a row"
     loop = "crash loop: " if n >= CRASH_LOOP else ""

@@ -34,6 +34,8 @@ def done(program: Program, runs: Iterable[Run], wishes: Wishes) -> bool:
 
 def must_scan(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, wishes: Wishes) -> bool:
     """Whether the recorded processes alone cannot answer: something is missing, ending, unknown or on the hit list."""
+    if not runs:
+        return True  # nothing is on record: perhaps because the records are lost
     last, live = latest(runs), set()
     for run in runs:
         if run.live:
@@ -54,7 +56,7 @@ def must_scan(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, wishes: Wis
 def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at: float = 0.0) -> tuple[Run, ...]:
     """Return every Run with what the look adds, new Runs for found processes included."""
     outcomes, trees = dict(seen.outcomes), None if seen.trees is None else dict(seen.trees)
-    marked = {f.run: f for f in seen.found or () if f.run is not None and not f.keeper}
+    marked = {f.run: f for f in seen.found or () if f.run is not None and f.leader and not f.keeper}
     keepers = {f.run: f for f in seen.found or () if f.run is not None and f.keeper}
     result = []
     for run in runs:
@@ -127,12 +129,13 @@ def _new(manifest: Manifest, runs: list[Run], seen: Seen, now: float, at: float)
         )
         if found.keeper:
             run = replace(run, keeper=found.proc)
-        elif run.proc is None:
+        elif run.proc is None and found.leader:
             run = replace(run, proc=found.proc)
         lost[found.run] = run
         taken.add(found.proc)
         busy.add(found.name)
-    yield from lost.values()
+    for run in lost.values():  # one without a leader has only left something behind
+        yield run if run.proc is not None or run.keeper is not None else replace(run, exited=now)
     for found in sorted((f for f in seen.found or () if f.run is None), key=lambda f: (f.proc.ticks, f.proc.pid)):
         program = manifest.get(found.name)
         if program is None or found.proc in taken or (program.want is not Want.DOWN and found.name in busy):

@@ -31,7 +31,7 @@ def check(args: argparse.Namespace) -> int:
 
     node = Node(args)
     loaded = node.load(allow_empty=args.allow_empty)
-    runs = node.runs(loaded.manifest)
+    runs = node.runs(loaded)
     now, boot = node.clock.boot(), node.host.boot
     steps: list[Step] = []
     told: set[tuple[str, str]] = set()
@@ -75,7 +75,7 @@ def _apply(args: argparse.Namespace, node: Node) -> int:
         if not _json(args):
             _say(args, render.line(step, colour=render.coloured()))
 
-    steps = converge(node.host, node.store, loaded.manifest, node.clock, args.wait, tell)
+    steps = converge(node.host, node.store, loaded.manifest, node.clock, args.wait, tell, doubt=node.doubt(loaded))
     _trim(node, loaded)
     rows = report(loaded.manifest, node.store.runs(), node.store.wishes(), steps, node.clock.boot())
     code = 2 if loaded.stale else verdict(rows, steps)
@@ -104,7 +104,7 @@ def status(args: argparse.Namespace) -> int:
     while True:
         node = Node(args)
         loaded = node.load_or_empty()
-        runs = node.runs(loaded.manifest)
+        runs = node.runs(loaded)
         now = node.clock.boot()
         steps = plan(loaded.manifest, runs, node.store.wishes(), now, node.host.boot)
         rows = report(loaded.manifest, runs, node.store.wishes(), steps, now)
@@ -231,7 +231,7 @@ def explain(args: argparse.Namespace) -> int:
     loaded = node.load_or_empty()
     _complain(args, loaded, node)
     names = node.named([args.name], loaded.manifest)
-    runs = node.runs(loaded.manifest)
+    runs = node.runs(loaded)
     now = node.clock.boot()
     steps = plan(loaded.manifest, runs, node.store.wishes(), now, node.host.boot)
     rows = {r.name: r for r in report(loaded.manifest, runs, node.store.wishes(), steps, now)}

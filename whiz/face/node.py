@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from whiz.core.errors import Busy, ManifestError, UsageError
@@ -43,7 +44,7 @@ class Node:
         """Return the manifest in force, complete with what its programs are made of. Raise ManifestError."""
         source = Source(self.path, self.home.config, self.home.state, _parse_yaml)
         loaded = source.load(allow_empty=allow_empty, keep=keep)
-        return Loaded(self._complete(loaded.manifest, keep=keep), loaded.problems, loaded.kept)
+        return replace(loaded, manifest=self._complete(loaded.manifest, keep=keep))
 
     def load_or_empty(self) -> Loaded:
         """Return the manifest in force; an empty one with its problems where there is none: for those who only look."""
@@ -71,9 +72,14 @@ class Node:
             contents.save()
         return whole
 
-    def runs(self, manifest: Manifest) -> tuple[Run, ...]:
+    def doubt(self, loaded: Loaded) -> bool:
+        """Whether the records may not be all there is."""
+        self.store.runs()
+        return loaded.changed or bool(self.store.complaints)
+
+    def runs(self, loaded: Loaded) -> tuple[Run, ...]:
         """Look, and return every Run; nothing is written."""
-        return observe(self.host, self.store, manifest, self.clock)
+        return observe(self.host, self.store, loaded.manifest, self.clock, doubt=self.doubt(loaded))
 
     def lock(self, patience: float = 0.0) -> int:
         """Take the home's lock, waiting so long (s) for whoever has it; raise Busy."""

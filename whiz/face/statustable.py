@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from whiz.core.model import Run, State, Step, Wait
-from whiz.core.settle import latest, strangers
+from whiz.core.settle import latest, settle, strangers
 from whiz.core.wire import dump
 from whiz.core.words import spell_bytes, spell_exit, spell_seconds
 from whiz.face import render
@@ -78,7 +78,10 @@ def strangers_of(node: Node, manifest: Manifest) -> list[dict[str, object]]:
         return []
     runs = node.store.runs()
     seen = node.host.scan(manifest, runs)
-    return [{"program": f.name, "pid": f.proc.pid} for f in strangers(manifest, node.runs(manifest), seen)]
+    return [
+        {"program": f.name, "pid": f.proc.pid}
+        for f in strangers(manifest, settle(manifest, runs, seen, node.clock.boot()), seen)
+    ]
 
 
 def fact_line(fact: dict[str, object]) -> str:

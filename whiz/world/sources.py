@@ -34,6 +34,7 @@ class Loaded:
     manifest: Manifest
     problems: tuple[Problem, ...] = ()
     kept: str | None = None  # what keeping it as the last good failed with
+    changed: bool = False  # since the last good copy was made
 
     @property
     def stale(self) -> bool:
@@ -66,7 +67,7 @@ class Source:
                 raise
             return Loaded(_programs(good), exc.problems)
         failed = self._keep(manifest) if keep else None
-        return Loaded(manifest, kept=failed)
+        return Loaded(manifest, kept=failed, changed=True)
 
     def _last_good(self) -> dict[str, object] | None:
         """Return the kept copy, None where there is none that can be used."""

@@ -63,18 +63,17 @@ class LocalHost:
             return None
 
     def _marked(self, table: Table, runs: Sequence[Run]) -> Iterable[Found]:
-        """Yield the leaders that carry this home's mark, and what may be one behind a closed environment."""
+        """Yield what carries this home's mark, and what may be a start of ours behind a closed environment."""
         from whiz.core.model import Found  # noqa: PLC0415
         from whiz.world.host.match import textual  # noqa: PLC0415
 
         unsure = [r for r in runs if r.live and r.proc is None and r.boot == self.boot]
         for entry in table.entries.values():
-            if entry.stat.session != entry.stat.pid:
-                continue  # everything we start leads a session
+            leader = entry.stat.session == entry.stat.pid
             for mark, keeper in ((entry.keeper, True), (entry.mark, False)):
                 if mark is not None and mark.home == self._home:
-                    yield Found(mark.name, entry.proc, mark.run, keeper, mark.digest)
-            if not entry.readable:
+                    yield Found(mark.name, entry.proc, mark.run, keeper, mark.digest, leader)
+            if leader and not entry.readable:
                 for run in unsure:
                     if entry.stat.ticks / _TICKS >= run.started - 1 and textual(entry, run.program):
                         yield Found(run.program.name, entry.proc, run.id)
