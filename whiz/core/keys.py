@@ -45,10 +45,6 @@ def _signal(text: str) -> str:
     return name
 
 
-def _true(text: str) -> bool:
-    return {"true": True, "false": False}[text]
-
-
 NAMES = Many(Text("a name of letters, digits, '.', '_' and '-'", _name, NAME.pattern, ("str", "int", "float")))
 DURATION = Text("a duration such as 1.5s, 2m or 1h", duration, r"^[0-9.]+ *(ms|s|m|h|d)?$", ("str", "int", "float"))
 SIZE = Text("a size such as 64MB or 1.5GiB", size, r"^[0-9.]+ *([KMGkmg]([Ii]?[Bb])?|[Bb])?$", ("str", "int", "float"))

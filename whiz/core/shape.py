@@ -79,7 +79,7 @@ class Text:
 
     def schema(self) -> JSON:
         """Describe it."""
-        types = {"str": "string", "int": "integer", "float": "number"}
+        types = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
         shown: JSON = {"type": [types[k] for k in self.kinds] if len(self.kinds) > 1 else types[self.kinds[0]]}
         return shown | ({"pattern": self.pattern} if self.pattern else {}) | {"description": self.what}
 

@@ -55,10 +55,11 @@ def spell_seconds(seconds: float) -> str:
 
 def spell_bytes(n: float) -> str:
     """Say a size in decimal units: 812 B, 3.4 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n < 1000 or unit == "GB":  # noqa: PLR2004
-            break
+    units = ["GB", "MB", "kB", "B"]
+    while n >= 1000 and len(units) > 1:  # noqa: PLR2004
         n /= 1000
+        units.pop()
+    unit = units[-1]
     return f"{n:.0f} {unit}" if unit == "B" or n >= 100 else f"{n:.1f} {unit}"  # noqa: PLR2004
 
 

@@ -1,0 +1,285 @@
+"""What people write, and what it comes to: entries, options, and every problem with its place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from whiz.core.complete import complete
+from whiz.core.errors import ManifestError
+from whiz.core.manifest import Document, Identity, build, includes, mentions, parse_lines
+from whiz.core.model import Ending, Limits, Log, Manifest, On, Restart, Want
+from whiz.core.shape import Node, Report
+
+
+def lines(text: str, path: str = "/etc/whiz/whizzifest") -> Document:
+    report = Report(path, text.removeprefix("\ufeff").splitlines())
+    return Document(path, parse_lines(text, report), report)
+
+
+def node(value: Any, at: tuple[int, int] = (1, 1)) -> Node:
+    """Return the tree of a Python value, every node at one place: core tests read no YAML."""
+    line, column = at
+    if isinstance(value, dict):
+        return Node("map", [(node(k, at), node(v, at)) for k, v in value.items()], line, column)
+    if isinstance(value, list):
+        return Node("list", [node(v, at) for v in value], line, column)
+    kinds = {bool: "bool", int: "int", float: "float", type(None): "null", str: "str"}
+    text = (
+        {True: "true", False: "false", None: ""}.get(value, str(value))
+        if not isinstance(value, int | float) or isinstance(value, bool)
+        else str(value)
+    )
+    return Node(kinds[type(value)], text, line, column)
+
+
+def doc(value: Any, path: str = "/etc/whiz/main.yaml") -> Document:
+    return Document(path, node(value), Report(path, ["the line"]))
+
+
+def made(value: Any, identity: Identity | None = None) -> Manifest:
+    return build([doc(value)], identity or Identity())
+
+
+def problems(*documents: Document, identity: Identity | None = None) -> list[str]:
+    with pytest.raises(ManifestError) as caught:
+        build(documents, identity or Identity())
+    assert str(caught.value) == "\n".join(str(p) for p in caught.value.problems)
+    return [str(p) for p in caught.value.problems]
+
+
+def test_line_form() -> None:
+    text = "\ufeff# a comment\r\n\r\ncamera | /opt/app/camera.py --name 'my cam' | x\r\nweb|./web.py\nclock|date\n"
+    manifest = build([lines(text)], Identity())
+
+    assert manifest["camera"].argv == ("/opt/app/camera.py", "--name", "my cam", "|", "x")
+    assert manifest["web"].argv == ("/etc/whiz/web.py",)
+    assert manifest["clock"].argv == ("date",)
+    assert manifest["web"].files == ("/etc/whiz/web.py",)
+    assert manifest["clock"].files == ()
+    assert manifest["camera"].want is Want.UP
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("camera", "/w:1:1: no '|' between name and destination\n    camera\n    hint: write processName|destination"),
+        (
+            "camera|",
+            "/w:1:8: the destination after '|' is empty\n    camera|\n    hint: write a path with optional arguments",
+        ),
+        (" |/bin/x", "/w:1:2: the name before '|' is empty\n    |/bin/x\n    hint: write processName|destination"),
+        ("a|/x\na b|/x", "/w:2:1: 'a b' cannot be a name\n    a b|/x\n    hint: use letters, digits, '.', '_' and '-'"),
+        ("a:1|/x", "/w:1:1: 'a:1' cannot be a name\n    a:1|/x\n    hint: use letters, digits, '.', '_' and '-'"),
+        ("/opt/x.py|x", "/w:1:1: the path stands before the name\n    /opt/x.py|x\n    hint: write x|/opt/x.py"),
+        (
+            "a|/x 'open",
+            "/w:1:3: cannot split into words: no closing quotation\n    a|/x 'open\n    hint: close the quote or escape it",
+        ),
+        ("a|''", "/w:1:3: no destination: a path with optional arguments is needed\n    a|''"),
+        ("a|/x\0y", "/w:1:3: a NUL character cannot stand in a command\n    a|/x\0y"),
+        ("a|~/x", "/w:1:1: 'a': '~' is not expanded\n    a|~/x\n    hint: write the whole path"),
+        ("a|/x\na|/y", "/w:2:1: 'a' stands twice: also in line 1\n    a|/y"),
+        (
+            "a|/x\nA|/y",
+            "/w:2:1: 'A' differs from 'a' only by case: also in /w:1\n    A|/y\n    hint: give it another name",
+        ),
+    ],
+)
+def test_line_form_problems(text: str, said: str) -> None:
+    assert problems(lines(text, "/w")) == [said]
+
+
+def test_every_problem_at_once() -> None:
+    said = problems(
+        lines("bad\na|\nok|/x\n", "/w"), doc({"programs": {"ok": {"run": "/y"}, "z": {"runn": 1}}, "hitlst": []}, "/v")
+    )
+
+    assert [s.splitlines()[0] for s in said] == [
+        "/v:1:1: 'ok' stands twice: also in /w:3",
+        "/v:1:1: 'run' is missing",
+        "/v:1:1: unknown key 'hitlst'",
+        "/v:1:1: unknown key 'runn'",
+        "/w:1:1: no '|' between name and destination",
+        "/w:2:3: the destination after '|' is empty",
+    ]
+    assert "hint: did you mean 'hitlist'?" in said[2]
+    assert "hint: did you mean 'run'?" in said[3]
+
+
+def test_every_option() -> None:
+    manifest = made(
+        {
+            "version": 1,
+            "defaults": {"env": {"A": "1", "B": "2"}, "restart": {"delay": "2s", "max_delay": "1h"}, "umask": "027"},
+            "programs": {
+                "web": {
+                    "run": ["/opt/web", "--port", 80],
+                    "after": "db",
+                    "cwd": "/srv",
+                    "env": {"B": "3", "YES": True},
+                    "env_file": "/etc/web.env",
+                    "user": "www-data",
+                    "group": 33,
+                    "nice": 5,
+                    "limits": {"memory": "64MB", "cpu": "1m", "files": 100, "tasks": 10, "core": 0},
+                    "stop": {"signal": "sigint", "grace": 2.5, "tree": "session"},
+                    "restart": {"on": "failure", "attempts": 3, "stable": "5m", "success_codes": [130, 143]},
+                    "log": {"to": "null", "max": "1MB"},
+                    "files": ["/opt/web", "/opt/web.conf"],
+                },
+                "db": {"run": "/opt/db", "want": "up"},
+                "job": {"run": "/opt/job", "want": "done"},
+            },
+            "hitlist": ["bad.py", "/opt/worse"],
+        }
+    )
+    web = manifest["web"]
+
+    assert web.argv == ("/opt/web", "--port", "80")
+    assert web.after == ("db",)
+    assert (web.cwd, web.user, web.group, web.umask, web.nice) == ("/srv", "www-data", "33", 0o027, 5)
+    assert dict(web.env_defaults) == {"A": "1", "B": "2"}
+    assert dict(web.env) == {"B": "3", "YES": "true"}
+    assert web.env_file == "/etc/web.env"
+    assert web.limits == Limits(memory=64_000_000, cpu=60.0, files=100, tasks=10, core=0)
+    assert web.stop == Ending(signal="INT", grace=2.5, tree="session")
+    assert web.restart == Restart(
+        on=On.FAILURE, delay=2.0, max_delay=3600.0, attempts=3, stable=300.0, success_codes=(0, 130, 143)
+    )
+    assert web.log == Log(to="null", max=1_000_000)
+    assert web.files == ("/opt/web", "/opt/web.conf")
+    assert web.kept
+    assert manifest["db"].restart.on is On.ALWAYS
+    assert not manifest["db"].kept
+    assert manifest["job"].restart.on is On.FAILURE
+    assert manifest["job"].kept
+    assert manifest["hitlist:bad.py"].want is Want.DOWN
+    assert manifest["hitlist:/opt/worse"].argv == ("/opt/worse",)
+
+
+def test_the_defaults_of_the_main_file_reach_what_it_includes() -> None:
+    main = doc({"defaults": {"umask": "077", "env": {"A": "1"}}, "programs": {"a": {"run": "/a"}}})
+    other = doc({"defaults": {"env": {"B": "2"}}, "programs": {"b": {"run": "/b"}}}, "/etc/whiz/d/b.yaml")
+    manifest = build([main, other], Identity())
+
+    assert manifest["b"].umask == 0o077
+    assert dict(manifest["b"].env_defaults) == {"A": "1", "B": "2"}
+    assert dict(manifest["a"].env_defaults) == {"A": "1"}
+
+
+def test_instances() -> None:
+    manifest = made(
+        {
+            "defaults": {"env": {"SHARD": "s{n}"}},
+            "programs": {
+                "w": {"run": "/w --n {n}", "instances": 2, "env": {"N": "{n}"}, "files": "/w{n}"},
+                "v": {"run": "/v {n}", "after": ["w"]},
+            },
+        }
+    )
+
+    assert list(manifest) == ["w:1", "w:2", "v"]
+    assert manifest["w:2"].argv == ("/w", "--n", "2")
+    assert manifest["w:2"].env == (("N", "2"),)
+    assert manifest["w:2"].env_defaults == (("SHARD", "s2"),)
+    assert manifest["w:2"].files == ("/w2",)
+    assert manifest["v"].argv == ("/v", "{n}")
+    assert manifest["v"].after == ("w:1", "w:2")
+
+
+def test_roles_and_hosts() -> None:
+    value = {
+        "programs": {
+            "cam": {"run": "/cam", "roles": ["camera"]},
+            "gps": {"run": "/gps", "roles": ["gps", "outdoor"], "after": "cam"},
+            "one": {"run": "/one", "hosts": "pi-7"},
+            "two": {"run": "/two", "hosts": ["pi-8"]},
+        }
+    }
+
+    assert list(made(value, Identity("pi-7", ("outdoor",)))) == ["gps", "one"]
+    assert made(value, Identity("pi-7", ("outdoor",)))["gps"].after == ()
+    said = problems(doc(value))
+    assert said[0].startswith("/etc/whiz/main.yaml:1:1: 'cam' is for certain roles, but this node has no roles")
+    assert "hint: write name: ... into node.yaml" in said[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"programs": {"a": {"run": "/a", "want": "dwon"}}}, "expected one of up, done, down, found 'dwon'"),
+        ({"programs": {"a": {"run": "/a", "restart": {"on": "alwys"}}}}, "expected one of always, failure, never, found 'alwys'"),
+        ({"programs": {"a": {"run": "/a", "restart": "always"}}}, "expected a map with on, delay, max_delay, attempts, stable …, found 'always'"),
+        ({"programs": {"a": {"run": "/a", "stop": {"grace": "soon"}}}}, "expected a duration such as 1.5s, 2m or 1h, found 'soon'"),
+        ({"programs": {"a": {"run": "/a", "stop": {"signal": "SIGNAL"}}}}, "expected a signal: HUP, INT, QUIT, ABRT, KILL, USR1, USR2, TERM, WINCH, found 'SIGNAL'"),
+        ({"programs": {"a": {"run": "/a", "limits": {"memory": "lots"}}}}, "expected a size such as 64MB or 1.5GiB, found 'lots'"),
+        ({"programs": {"a": {"run": "/a", "nice": 99}}}, "expected a number from -20 to 19, found '99'"),
+        ({"programs": {"a": {"run": "/a", "umask": "999"}}}, "expected an octal mask such as 022, found '999'"),
+        ({"programs": {"a": {"run": "/a", "umask": "1000"}}}, "expected an octal mask such as 022, found '1000'"),
+        ({"programs": {"a": {"run": "/a", "cwd": "tmp"}}}, "expected an absolute path, found 'tmp'"),
+        ({"programs": {"a": {"run": "/a", "instances": 0}}}, "expected a whole number from 1 to 1000, found '0'"),
+        ({"programs": {"a": {"run": "/a", "env": ["A=1"]}}}, "expected NAME: value lines, found a list"),
+        ({"programs": {"a": {"run": "/a", "env": {"A": {}}}}}, "expected a string, found a map"),
+        ({"programs": {"a": {"run": "/a", "env": {"A=B": "1"}}}}, "'A=B' cannot name an environment variable"),
+        ({"programs": {"a": {"run": "/a", "after": ["b c"]}}}, "expected a name of letters, digits, '.', '_' and '-', found 'b c'"),
+        ({"programs": {"a": {"run": "/a", "after": ["camra"]}, "camera": {"run": "/c"}}}, "'a' comes after unknown 'camra'"),
+        ({"programs": {"a": {"run": "/a", "after": ["zzz"]}}}, "'a' comes after unknown 'zzz'"),
+        ({"programs": {"a": {"run": "/a", "ready": {"port": 80}}}}, "not yet supported by this whiz"),
+        ({"programs": {"a": {"run": "/a", "alive": {}}}}, "not yet supported by this whiz"),
+        ({"programs": {"a": {"run": "/a", "schedule": "daily"}}}, "not yet supported by this whiz"),
+        ({"programs": {"a": {"run": None}}}, "expected a string, found nothing"),
+        ({"programs": {"a": {"run": []}}}, "no destination: a path with optional arguments is needed"),
+        ({"programs": {"a": "/a"}}, "expected a map with run, want, after, roles, hosts …, found '/a'"),
+        ({"programs": {"a": {"run": "/a", "want": "done", "restart": {"on": "always"}}}}, "'a' wants done, so it cannot restart always"),
+        ({"programs": {"a": {"run": "/a", "restart": {"delay": "10m"}}}}, "'a': restart.max_delay is shorter than restart.delay"),
+        ({"programs": ["a"]}, "programs: expects NAME: lines below it"),
+        ({"version": 2}, "version 2 is not known to this whiz"),
+        ({"hitlist": [{}]}, "expected a string, found a map"),
+        ({"zzz": 1}, "unknown key 'zzz'"),
+        (["a"], "expected top keys such as programs: and hitlist:, found something else"),
+    ],
+)  # fmt: skip
+def test_yaml_form_problems(value: Any, said: str) -> None:
+    found = problems(doc(value))
+
+    assert len(found) == 1
+    assert found[0].splitlines()[0] == f"/etc/whiz/main.yaml:1:1: {said}"
+
+
+def test_a_key_that_is_no_word() -> None:
+    odd = Node("map", [(node([1]), node("x"))], 1, 1)
+
+    assert problems(Document("/v", odd, Report("/v")))[0] == "/v:1:1: a key must be a word, found a list"
+
+
+def test_cycles_are_printed() -> None:
+    chain = {f"p{i}": {"run": "/x", "after": f"p{(i + 1) % 20}"} for i in range(20)}
+    two = problems(doc({"programs": {"a": {"run": "/a", "after": "b"}, "b": {"run": "/b", "after": "a"}}}))
+
+    assert two == ["/etc/whiz/main.yaml:1:1: a cycle in after: a → b → a\n    the line\n    hint: remove one of these"]
+    assert " → ".join([*chain, "p0"]) in problems(doc({"programs": chain}))[0]
+    assert "a → a" in problems(doc({"programs": {"a": {"run": "/a", "after": "a"}}}))[0]
+
+
+def test_includes_and_mentions() -> None:
+    assert includes(doc({"include": ["a.yaml", "d/*.yaml"]})) == ("a.yaml", "d/*.yaml")
+    assert includes(doc({"include": [{}]})) == ()
+    assert includes(doc({"programs": None})) == ()
+    assert includes(doc("text")) == ()
+    assert mentions(lines("a|/x"))
+    assert not mentions(lines("# nothing\n"))
+    assert mentions(doc({"hitlist": ["x"]}))
+    assert not mentions(doc({"programs": {}}))
+    assert build([Document("/v", None, Report("/v")), doc(None), doc({"programs": None})], Identity()) == {}
+
+
+def test_what_a_program_is_made_of() -> None:
+    manifest = build([lines("a|/a\nb|date")], Identity())
+    whole = complete(manifest | {"c": replace(manifest["b"], env_file="/e")}, {"/a": "d1"}, {"/e": (("K", "x"),)})
+
+    assert whole["a"].digests == (("/a", "d1"),)
+    assert whole["b"] is manifest["b"]
+    assert whole["c"].secrets == (("K", "x"),)
