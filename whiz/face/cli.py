@@ -55,6 +55,8 @@ def _normal() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # a closed stream's number must not go to the next file we open
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  None where it was closed
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  likewise
     try:
         with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as score:
             if score.read().strip() != "0":

@@ -20,6 +20,7 @@ _KINDS = {
     "tag:yaml.org,2002:timestamp": "str",
     "tag:yaml.org,2002:value": "str",
 }
+_TAGS = {*_KINDS, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:merge"}
 _MOST = 200_000  # nodes after aliases are followed: a file of ten lines can mean a billion
 
 
@@ -51,6 +52,8 @@ class _Walk:
         if id(node) in above or self._left <= 0:
             raise yaml.YAMLError("aliases that lead back to themselves or multiply without end")
         above = (*above, id(node))
+        if node.tag not in _TAGS:
+            self._report.at(Node("str", "", line, column), f"the tag {node.tag} is not known here", "remove it")
         if isinstance(node, yaml.MappingNode):
             return Node("map", [(self.node(k, above), self.node(v, above)) for k, v in node.value], line, column)
         if isinstance(node, yaml.SequenceNode):
@@ -58,6 +61,4 @@ class _Walk:
         if node.tag == "tag:yaml.org,2002:merge":
             self._report.at(Node("str", "<<", line, column), "merge keys are not read", "use defaults:")
             return Node("str", node.value, line, column)
-        if node.tag not in _KINDS:
-            self._report.at(Node("str", node.value, line, column), f"the tag {node.tag} is not known here")
         return Node(_KINDS.get(node.tag, "str"), node.value, line, column)

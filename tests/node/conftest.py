@@ -1,0 +1,145 @@
+"""A node in a temporary home, driven through the real command, and ended whole when the test is over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from whiz.world.home import home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Until = Callable[..., Any]
+
+WHIZ = [sys.executable, "-m", "whiz"]
+
+
+@dataclass
+class Node:
+    """One home. `path`: the directory that holds everything."""
+
+    path: Path
+    manifest: str = "whizzifest"
+
+    def write(self, text: str, name: str = "whizzifest") -> Path:
+        """Write a file under the home in one step, as editors that care do."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.new")
+        new.write_text(text)
+        new.rename(path)
+        return path
+
+    def yaml(self, text: str) -> Path:
+        (self.path / "whizzifest").unlink(missing_ok=True)
+        return self.write(text, "whizzifest.yaml")
+
+    def script(self, name: str, text: str, mode: int = 0o755) -> Path:
+        path = self.write(text, name)
+        path.chmod(mode)
+        return path
+
+    def command(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run whiz and return what it said."""
+        words = ("--home", str(self.path), *words)
+        options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 120, **options}
+        return subprocess.run([*WHIZ, *words], check=False, **options)
+
+    def whiz(self, *words: str, code: int = 0, **options: Any) -> str:
+        """Run whiz, expect this exit status, return stdout."""
+        done = self.command(*words, **options)
+        assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def apply(self, *words: str, code: int = 0) -> str:
+        return self.whiz("apply", *words, code=code)
+
+    def rows(self) -> dict[str, Any]:
+        """Return status as name -> row."""
+        return {p["name"]: p for p in json.loads(self.command("status", "--json").stdout)["programs"]}
+
+    def pid(self, name: str) -> int:
+        pid = self.rows()[name]["pid"]
+        assert isinstance(pid, int), self.rows()[name]
+        return pid
+
+    def facts(self, name: str | None = None) -> list[dict[str, Any]]:
+        facts = json.loads(self.whiz("history", "--json", "-n", "10000"))["history"]
+        return [f for f in facts if name in (None, f["program"])]
+
+    def lines(self, name: str) -> list[str]:
+        """Return the lines of a marker file under the home."""
+        path = self.path / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def ours(self) -> list[psutil.Process]:
+        """Return every process that carries this home's mark, looked for from outside."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                env = process.environ()
+            except psutil.Error:
+                continue
+            marks = (env.get("WHIZ_RUN", ""), env.get("WHIZ_KEEPER", ""))
+            if any(m.startswith(f"{home(str(self.path)).id}/") for m in marks) and process.status() != "zombie":
+                found.append(process)
+        return found
+
+    def kill_all(self) -> None:
+        deadline = time.monotonic() + 20
+        while (left := self.ours()) and time.monotonic() < deadline:
+            for process in left:
+                try:
+                    os.kill(process.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    tmp_path.chmod(0o755)
+    made = Node(tmp_path)
+    yield made
+    made.kill_all()
+
+
+@pytest.fixture
+def until() -> Until:
+    """Poll a condition to a deadline: no sleep stands for an event."""
+
+    def wait(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+        end = time.monotonic() + seconds
+        while True:
+            if value := condition():
+                return value
+            assert time.monotonic() < end, "it did not come to pass"
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start processes by hand; they are ended with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*argv: str, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
