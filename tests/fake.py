@@ -139,7 +139,7 @@ class FakeStore:
                 self.rows.pop(name, None)
 
     def wishes(self) -> Wishes:
-        return Wishes(frozenset(self.held), tuple(sorted(self.restarts)))
+        return Wishes(frozenset(self.held), frozenset(self.restarts))
 
     def granted(self, name: str, run_id: str) -> None:
         self.restarts.discard((name, run_id))

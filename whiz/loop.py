@@ -11,11 +11,12 @@ from whiz.core.restart import streak
 from whiz.core.settle import latest, must_scan, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from whiz.core.model import Manifest, Plan, Proc, Seen, Step, Wishes
 
 LULL = 1.0  # s that the starts of one turn leave its polite stops to finish, so that check tells the order
+LOOK = 1.0  # s between looks while something is on its way whose end may wake nobody (its chaperone was killed)
 YOUNG = 0.1  # s that a start must have lived before every wish is said to hold
 
 
@@ -86,25 +87,30 @@ def observe(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt
     return settle(manifest, runs, seen, clock.boot(), clock.wall())
 
 
-def turn(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False) -> Plan:
-    """Take one turn and return the plan that was carried out."""
+def learn(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False) -> None:
+    """Look, and write down what that teaches."""
     known = {r.id: r for r in store.runs()}
     for run in observe(host, store, manifest, clock, doubt=doubt):
         if known.get(run.id) != run:
             store.save(run)
             _note_end(store, run, known.get(run.id))
+
+
+def turn(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False) -> Plan:
+    """Take one turn and return the plan that was carried out."""
+    learn(host, store, manifest, clock, doubt=doubt)
     runs, wishes = store.runs(), store.wishes()
     _tidy(store, manifest, runs, wishes)
-    steps = plan(manifest, runs, wishes, clock.boot(), host.boot)
+    steps, last = plan(manifest, runs, wishes, clock.boot(), host.boot), latest(runs)
     for step in steps:
-        _act(step, host, store, manifest, clock)
+        _act(step, last, host, store, manifest, clock)
     return steps
 
 
-def _act(step: Step, host: Host, store: Store, manifest: Manifest, clock: Clock) -> None:
+def _act(step: Step, last: Mapping[str, Run], host: Host, store: Store, manifest: Manifest, clock: Clock) -> None:
     match step:
         case Start():
-            _start(step, host, store, clock)
+            _start(step, last.get(step.program.name), host, store, clock)
         case Stop(run, why):
             rule = manifest[run.program.name].stop if run.program.name in manifest else run.program.stop
             _end(run, rule.signal, why, host, store, manifest, clock)
@@ -116,17 +122,16 @@ def _act(step: Step, host: Host, store: Store, manifest: Manifest, clock: Clock)
             assert_never(step)
 
 
-def _start(step: Start, host: Host, store: Store, clock: Clock) -> None:
+def _start(step: Start, last: Run | None, host: Host, store: Store, clock: Clock) -> None:
     """Write the Run down, then start it: a crash between the two is found by the mark in the child's environment."""
     program, now = step.program, clock.boot()
-    last = latest(r for r in store.runs() if r.program.name == program.name).get(program.name)
     run = Run(
         id=clock.name(),
         program=program,
         boot=host.boot,
         started=now,
         at=clock.wall(),
-        nth=last.nth + 1 if last is not None and last.boot == host.boot else 0,
+        nth=last.nth + 1 if last is not None else 0,
         streak=streak(last, program) if last is not None and last.boot == host.boot else 0,
     )
     store.save(run)
@@ -136,7 +141,7 @@ def _start(step: Start, host: Host, store: Store, clock: Clock) -> None:
     elif got.keeper:
         run = replace(run, keeper=got.proc)
     else:
-        run = replace(run, proc=got.proc)
+        run = replace(run, proc=got.proc, up=now)
     store.save(run)
     pid = got.proc.pid if got.proc is not None and not got.keeper else None
     store.note({"event": "start", "program": program.name, "run": run.id, "pid": pid, "why": step.why})
@@ -204,7 +209,7 @@ def converge(
 
     `tell` hears each step once.
     """
-    end = clock.boot() + patience
+    end = clock.boot() + max(patience, YOUNG)
     told: set[str] = set()
     while True:
         steps = turn(host, store, manifest, clock, doubt=doubt)
@@ -220,20 +225,20 @@ def converge(
                 return steps
             host.wait(_watched(store.runs()), pause - now)
         if clock.boot() >= end:
-            runs = observe(host, store, manifest, clock)
-            return plan(manifest, runs, store.wishes(), clock.boot(), host.boot)
+            learn(host, store, manifest, clock)
+            return plan(manifest, store.runs(), store.wishes(), clock.boot(), host.boot)
 
 
 def _pause(steps: Plan, runs: Iterable[Run], now: float, end: float) -> float | None:
     """Return until when to sleep, None when nothing more will come of waiting until `end`."""
     live = [r for r in runs if r.live]
-    young = [r.started + YOUNG for r in live if not r.adopted and r.started + YOUNG > now]
+    young = [r.up + YOUNG for r in live if r.up is not None and r.up + YOUNG > now]
     moments = [s.until for s in steps if isinstance(s, Wait) and s.until is not None] + young
     moving = any(r.asked is not None or r.exited is not None or r.program.want is Want.DONE for r in live)
     soonest = min(moments, default=end + 1)
     if now >= end or (soonest > end and not moving):
         return None
-    return min(soonest, end)
+    return min(soonest, end, now + LOOK if moving else end)
 
 
 def _watched(runs: Iterable[Run]) -> list[Proc]:

@@ -100,7 +100,7 @@ runs = st.lists(
     unique_by=(lambda r: r.id, lambda r: (r.nth, r.started)),
 )
 wishes = st.builds(
-    lambda held, again: Wishes(frozenset(held), tuple(again)),
+    lambda held, again: Wishes(frozenset(held), frozenset(again)),
     st.sets(st.sampled_from(NAMES), max_size=2),
     st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(["r000001", "x"])), max_size=2),
 )

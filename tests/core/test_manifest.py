@@ -156,8 +156,8 @@ def test_every_option() -> None:
     assert not manifest["db"].kept
     assert manifest["job"].restart.on is On.FAILURE
     assert manifest["job"].kept
-    assert manifest["hitlist:bad.py"].want is Want.DOWN
-    assert manifest["hitlist:/opt/worse"].argv == ("/opt/worse",)
+    assert manifest["hitlist/bad.py"].want is Want.DOWN
+    assert manifest["hitlist//opt/worse"].argv == ("/opt/worse",)
 
 
 def test_the_defaults_of_the_main_file_reach_what_it_includes() -> None:

@@ -57,7 +57,7 @@ def say(step: Step) -> str:
 def test_plan(name: str, case: dict[str, Any]) -> None:
     manifest = {p["name"]: program(p) for p in case.get("programs", [])}
     runs = [run(r, manifest) for r in case.get("runs", [])]
-    wishes = Wishes(frozenset(case.get("held", [])), tuple(case.get("restarts", {}).items()))
+    wishes = Wishes(frozenset(case.get("held", [])), frozenset(case.get("restarts", {}).items()))
     steps = plan(manifest, runs, wishes, case.get("now", 1000.0), BOOT)
 
     assert case["expect"] == [say(s) for s in steps], name

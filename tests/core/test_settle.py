@@ -140,6 +140,6 @@ def test_when_all_of_proc_must_be_read() -> None:
     assert must_scan({**WEB, "bad": replace(P, name="bad", want=Want.DOWN)}, (RUN,), calm, none)
     assert must_scan({**WEB, "job": task}, (RUN,), calm, none)
     assert not must_scan({**WEB, "job": task}, (RUN, ended), calm, none)
-    assert must_scan({**WEB, "job": task}, (RUN, ended), calm, Wishes(restarts=(("job", "j"),)))
+    assert must_scan({**WEB, "job": task}, (RUN, ended), calm, Wishes(restarts=frozenset({("job", "j")})))
     assert not must_scan({**WEB, "job": task}, (RUN,), calm, Wishes(held=frozenset({"job"})))
     assert not done(task, (replace(ended, program=replace(task, argv=("/other",))),), none)

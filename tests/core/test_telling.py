@@ -52,7 +52,7 @@ def row(manifest: Manifest, *runs: Run, held: str = "", now: float = 1000.0) -> 
         (row({"web": P}, replace(ENDED, streak=2)), State.WAITING, "waiting 3.0 s: exited 1, three times in a row; back-off 4.0 s"),
         (row({"web": P}, replace(ENDED, streak=9)), State.CRASH_LOOP, "waiting 4 min 58 s: crash loop: exited 1, 10 times in a row; back-off 4 min 59 s"),
         (row({"web": P}, replace(ENDED, exit=None, error="no such file")), State.ERROR, "will start: cannot run: no such file; back-off 1.0 s"),
-        (row({"web": P}, RUN, held="web"), State.RUNNING, "up for 15 min"),
+        (row({"web": P}, RUN, held="web"), State.RUNNING, "will stop: held"),
         (row({"web": P}, ENDED, held="web"), State.HELD, "held down until unhold"),
         (row({"web": replace(P, want=Want.DOWN)}), State.STOPPED, "none runs, as wished"),
         (row({"web": replace(P, after=("db",)), "db": replace(P, name="db")}), State.WAITING, "waiting: after db"),
@@ -60,9 +60,9 @@ def row(manifest: Manifest, *runs: Run, held: str = "", now: float = 1000.0) -> 
         (row({"web": replace(P, restart=Restart(on=On.FAILURE))}, replace(ENDED, exit=0)), State.SUCCEEDED, "has succeeded"),
         (row({"job": TASK}, replace(ENDED, program=TASK, exit=0)), State.SUCCEEDED, "has succeeded"),
         (row({"job": TASK}, replace(RUN, program=TASK)), State.RUNNING, "running until it has succeeded"),
-        (row({}, RUN), State.RUNNING, "no longer in the whizzifest"),
+        (row({}, RUN), State.RUNNING, "will stop: no longer in the whizzifest"),
         (row({}, replace(RUN, asked=999.0, told=(Proc(BOOT, 5, 50),))), State.STOPPING, "stopping: no longer in the whizzifest; pid 5 still there"),
-        (row({"web": P}, replace(RUN, exited=999.0)), State.STOPPING, "ended unseen; its tree is still there"),
+        (row({"web": P}, replace(RUN, exited=999.0)), State.STOPPING, "left behind when the program ended unseen"),
     ],
 )  # fmt: skip
 def test_rows(given: Row, state: State, why: str) -> None:

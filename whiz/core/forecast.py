@@ -23,10 +23,14 @@ def forecast(manifest: Manifest, runs: Iterable[Run], wishes: Wishes, now: float
         yield steps
         moments = [s.until for s in steps if isinstance(s, Wait) and s.until is not None]
         if all(isinstance(s, Wait) for s in steps):
-            if not moments:
+            if moments:
+                now = max(now, min(moments))
+                known = {i: _through(r, now) for i, r in known.items()}
+                continue
+            tasks = [r for r in known.values() if r.live and r.program.want is Want.DONE]
+            if not tasks:
                 return
-            now = max(now, min(moments))
-            known = {i: _through(r, now) for i, r in known.items()}
+            known |= {r.id: replace(r, exited=now, exit=0, ended=now) for r in tasks}
             continue
         for step in steps:
             for run in _assumed(step, latest(known.values()), now, boot, len(known)):

@@ -93,7 +93,8 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
             families[key.value] = [p.name for p in made]
             entries |= {p.name: p for p in made}
         for entry in top.get("hitlist", ()):
-            entries[f"hitlist:{entry}"] = Program(name=f"hitlist:{entry}", argv=(entry,), want=Want.DOWN)
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(doc.path), entry)) if "/" in entry else entry
+            entries[f"hitlist/{path}"] = Program(name=f"hitlist/{path}", argv=(path,), want=Want.DOWN)
     entries = {name: _expanded(p, families, where) for name, p in entries.items()}
     _refuse_cycles(entries, where)
     problems = tuple(sorted({p for doc in docs for p in doc.report.problems}))

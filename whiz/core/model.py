@@ -159,10 +159,11 @@ class Run:
     boot: str
     started: float
     at: float = 0.0  # wall time of the start, for people
-    nth: int = 0  # runs of this program before this one, in this boot
+    nth: int = 0  # runs of this program before this one
     streak: int = 0  # failures in a row before this one
     adopted: bool = False  # found running, not started by us
     proc: Proc | None = None
+    up: float | None = None  # when that process was first known
     keeper: Proc | None = None
     error: str | None = None
     stable: bool = False  # was seen alive past restart.stable
@@ -238,7 +239,7 @@ class Wishes:
     """What was asked for by command: names held down, and the Run that each restart ends."""
 
     held: frozenset[str] = frozenset()
-    restarts: tuple[tuple[str, str], ...] = ()  # (name, run id)
+    restarts: frozenset[tuple[str, str]] = frozenset()  # (name, run id)
 
 
 @dataclass(frozen=True, slots=True)

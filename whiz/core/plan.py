@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from whiz.core.diff import changes
 from whiz.core.model import Kill, Run, Start, State, Stop, Wait, Want, same_process
 from whiz.core.order import ordered
 from whiz.core.restart import ended_how, finished, next_start
-from whiz.core.settle import done, latest
+from whiz.core.settle import by_name, done, latest
 from whiz.core.words import spell_seconds
 
 if TYPE_CHECKING:
@@ -26,19 +26,19 @@ class _Board:
     """Everything one plan looks at."""
 
     manifest: Manifest
-    runs: tuple[Run, ...]
     wishes: Wishes
     now: float
     boot: str
-    last: dict[str, Run] = field(default_factory=dict)
-    live: dict[str, list[Run]] = field(default_factory=dict)
+    runs: dict[str, list[Run]]
+    live: dict[str, list[Run]]
+    last: dict[str, Run]
 
 
 def plan(manifest: Manifest, runs: Iterable[Run], wishes: Wishes, now: float, boot: str) -> Plan:
     """Return the steps that bring the runs nearer to the manifest: ends in reverse `after` order, then starts."""
-    board = _Board(manifest, tuple(runs), wishes, now, boot, latest(runs := tuple(runs)))
-    for run in sorted((r for r in runs if r.live), key=lambda r: (r.started, r.id)):
-        board.live.setdefault(run.program.name, []).append(run)
+    runs = sorted(runs, key=lambda r: (r.started, r.id))
+    live = by_name(r for r in runs if r.live)
+    board = _Board(manifest, wishes, now, boot, by_name(runs), live, latest(runs))
     steps = list(_ends(board))
     for name in ordered({n: p.after for n, p in manifest.items()}):
         steps += _begin(board, manifest[name])
@@ -51,7 +51,7 @@ def satisfied(board: _Board, program: Program) -> bool:
     if program.want is Want.DOWN or program.name in board.wishes.held:
         return program.want is Want.DOWN and not live
     if program.want is Want.DONE:
-        return done(program, (r for r in board.runs if r.program.name == program.name), board.wishes)
+        return done(program, board.runs.get(program.name, ()), board.wishes)
     fit = any(r.state is State.RUNNING and same_process(r.program, program) for r in live)
     return fit or (not live and finished(program, board.last.get(program.name)))
 
@@ -61,12 +61,17 @@ def _ends(board: _Board) -> Iterator[Step]:
     unwanted = {
         run.id: (run, why) for runs in board.live.values() for run in runs if (why := _unwanted(board, run, runs))
     }
-    names = {run.program.name: run.program.after for run, _ in unwanted.values()}
+    names = {run.program.name: board.manifest.get(run.program.name, run.program).after for run, _ in unwanted.values()}
     place = {name: i for i, name in enumerate(ordered(names))}
+    behind: dict[str, set[str]] = {}
+    for name, after in names.items():
+        for other in after:
+            if place[name] > place.get(other, len(place)):
+                behind.setdefault(other, set()).add(name)
     by_place = sorted(unwanted.values(), key=lambda pair: (-place[pair[0].program.name], -pair[0].started, pair[0].id))
     for run, why in by_place:
         name = run.program.name
-        before = sorted({n for n, after in names.items() if name in after and place[n] > place[name]})
+        before = sorted(behind.get(name, ()))
         if before and run.asked is None and run.exited is None:
             yield Wait(name, None, f"stops after {', '.join(before)}")
         else:
@@ -86,7 +91,7 @@ def _unwanted(board: _Board, run: Run, live: list[Run]) -> str:
         return "held"
     if run.asked is not None:
         return "told to stop"
-    if dict(board.wishes.restarts).get(program.name) == run.id:
+    if (program.name, run.id) in board.wishes.restarts:
         return "restart asked for"
     if not same_process(run.program, program):
         return f"changed: {changes(run.program, program)}"
@@ -137,11 +142,10 @@ def _begin(board: _Board, program: Program) -> Iterator[Step]:
         elif program.want is Want.DONE and all(r.state is State.RUNNING for r in live):
             yield Wait(name, None, "running until it has succeeded")
         return
-    mine = [r for r in board.runs if r.program.name == name]
     last = board.last.get(name)
-    asked_again = last is not None and dict(board.wishes.restarts).get(name) == last.id
+    asked_again = last is not None and (name, last.id) in board.wishes.restarts
     if not asked_again and (
-        finished(program, last) or (program.want is Want.DONE and done(program, mine, board.wishes))
+        finished(program, last) or (program.want is Want.DONE and done(program, board.runs.get(name, ()), board.wishes))
     ):
         return
     if blockers := [n for n in program.after if not satisfied(board, board.manifest[n])]:

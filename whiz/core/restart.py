@@ -49,10 +49,12 @@ def finished(program: Program, run: Run | None) -> bool:
 
 def next_start(program: Program, run: Run | None, boot: str) -> tuple[float | None, str]:
     """Return the earliest moment of the next start (None: never; 0: at once) and the reason."""
-    if run is None or run.boot != boot:
+    if run is None:
         return 0, "not running"
     if not same_process(run.program, program):
         return 0, "the program changed"
+    if run.boot != boot:
+        return 0, "not running"
     if run.state is State.STOPPED:
         return 0, "was stopped"
     if _never_ran(run):
@@ -66,7 +68,10 @@ def next_start(program: Program, run: Run | None, boot: str) -> tuple[float | No
     if n == 0:
         return 0, said
     jitter = 0.8 + 0.2 * (crc32(run.id.encode()) % 1001) / 1000  # so that a thousand nodes do not knock at once
-    delay = min(policy.delay * 2.0 ** min(n - 1, 60), policy.max_delay) * jitter
+    delay = min(policy.delay * 2.0 ** min(n - 1, 60), policy.max_delay)
+    if n >= CRASH_LOOP:  # named as such and retried slowly, whatever the delay
+        delay = max(delay, min(2.0 ** min(n - CRASH_LOOP, 60), max(policy.max_delay, 1.0)))
+    delay *= jitter
     times = "" if n == 1 else f", {spell_times(n)} in a row"
     loop = "crash loop: " if n >= CRASH_LOOP else ""
     return (run.ended or 0.0) + delay, f"{loop}{said}{times}; back-off {spell_seconds(delay)}"

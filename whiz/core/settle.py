@@ -22,21 +22,29 @@ def latest(runs: Iterable[Run]) -> dict[str, Run]:
     return last
 
 
+def by_name(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Return the Runs of every name, in the order given."""
+    named: dict[str, list[Run]] = {}
+    for run in runs:
+        named.setdefault(run.program.name, []).append(run)
+    return named
+
+
 def _age(run: Run) -> tuple[int, float, str]:
     return run.nth, run.started, run.id
 
 
 def done(program: Program, runs: Iterable[Run], wishes: Wishes) -> bool:
     """Whether a task has succeeded with just this value, and nobody asked to run it again."""
-    again = dict(wishes.restarts).get(program.name)
-    return any(r.state is State.SUCCEEDED and same_process(r.program, program) and r.id != again for r in runs)
+    mine = (r for r in runs if (program.name, r.id) not in wishes.restarts)
+    return any(r.state is State.SUCCEEDED and same_process(r.program, program) for r in mine)
 
 
 def must_scan(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, wishes: Wishes) -> bool:
     """Whether the recorded processes alone cannot answer: something is missing, ending, unknown or on the hit list."""
     if not runs:
         return True  # nothing is on record: perhaps because the records are lost
-    last, live = latest(runs), set()
+    last, live, named = latest(runs), set(), by_name(runs)
     for run in runs:
         if run.live:
             live.add(run.program.name)
@@ -45,10 +53,9 @@ def must_scan(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, wishes: Wis
     for name, program in manifest.items():
         if program.want is Want.DOWN:
             return True
-        mine = (r for r in runs if r.program.name == name)
         if name in live or name in wishes.held or finished(program, last.get(name)):
             continue
-        if program.want is Want.UP or not done(program, mine, wishes):
+        if program.want is Want.UP or not done(program, named.get(name, ()), wishes):
             return True
     return False
 
@@ -61,7 +68,7 @@ def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at
     result = []
     for run in runs:
         if run.live:
-            run = _located(run, marked.get(run.id), keepers.get(run.id))  # noqa: PLW2901
+            run = _located(run, marked.get(run.id), keepers.get(run.id), now)  # noqa: PLW2901
             run = _learned(run, seen, outcomes.get(run.id, Outcome()), now)  # noqa: PLW2901
             if run.exited is not None or run.asked is not None:
                 run = _ending(run, seen, None if trees is None else trees.get(run.id, ()), now)  # noqa: PLW2901
@@ -69,18 +76,18 @@ def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at
     return (*result, *_new(manifest, result, seen, now, at))
 
 
-def _located(run: Run, marked: Found | None, keeper: Found | None) -> Run:
+def _located(run: Run, marked: Found | None, keeper: Found | None, now: float) -> Run:
     if run.keeper is None and keeper is not None:
         run = replace(run, keeper=keeper.proc)
     if run.proc is None and marked is not None:
-        run = replace(run, proc=marked.proc)
+        run = replace(run, proc=marked.proc, up=now)
     return run
 
 
 def _learned(run: Run, seen: Seen, known: Outcome, now: float) -> Run:
     """Add what the chaperone, the parent or the process table says of the main process."""
     if known.proc is not None and run.proc is None:
-        run = replace(run, proc=known.proc)
+        run = replace(run, proc=known.proc, up=now)
     if run.exited is not None:
         return run
     if known.error is not None:
@@ -121,11 +128,17 @@ def _new(manifest: Manifest, runs: list[Run], seen: Seen, now: float, at: float)
     taken = {p for r in runs if r.live for p in (r.proc, r.keeper, *r.left)}
     busy = {r.program.name for r in runs if r.live}
     lost: dict[str, Run] = {}
+    nth = {name: run.nth + 1 for name, run in latest(runs).items()}
     ours = [f for f in seen.found or () if f.run is not None and f.run not in known]
     for found in sorted(ours, key=lambda f: (f.proc.ticks, f.proc.pid)):
         assert found.run is not None  # noqa: S101  by the filter above
         run = lost.get(found.run) or Run(
-            id=found.run, program=_as_started(manifest, found), boot=seen.boot, started=now, at=at
+            id=found.run,
+            program=_as_started(manifest, found),
+            boot=seen.boot,
+            started=now,
+            at=at,
+            nth=nth.get(found.name, 0),
         )
         if found.keeper:
             run = replace(run, keeper=found.proc)
@@ -143,7 +156,16 @@ def _new(manifest: Manifest, runs: list[Run], seen: Seen, now: float, at: float)
         taken.add(found.proc)
         busy.add(found.name)
         run_id = f"adopted-{found.proc.pid}-{found.proc.ticks}"
-        yield Run(id=run_id, program=program, boot=seen.boot, started=now, at=at, adopted=True, proc=found.proc)
+        yield Run(
+            id=run_id,
+            program=program,
+            boot=seen.boot,
+            started=now,
+            at=at,
+            nth=nth.get(found.name, 0),
+            adopted=True,
+            proc=found.proc,
+        )
 
 
 def _as_started(manifest: Manifest, found: Found) -> Program:

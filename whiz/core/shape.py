@@ -168,6 +168,9 @@ class Pairs:
             if not key.value or "=" in key.value or "\0" in key.value:
                 report.at(key, f"{key.value!r} cannot name an environment variable")
                 bad = True
+            if isinstance(held, str) and "\0" in held:
+                report.at(value, "a NUL character cannot stand in an environment")
+                bad = True
             bad = bad or held is BAD
             pairs[key.value] = held
         return BAD if bad else tuple(pairs.items())

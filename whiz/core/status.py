@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from whiz.core.model import Start, State, Wait, Want
+from whiz.core.model import Kill, Start, State, Stop, Wait, Want
 from whiz.core.restart import crash_looping, ended_how, finished
-from whiz.core.settle import done, latest
+from whiz.core.settle import by_name, done, latest
 from whiz.core.words import spell_seconds
 
 if TYPE_CHECKING:
@@ -36,10 +36,16 @@ class Row:
 def report(manifest: Manifest, runs: Iterable[Run], wishes: Wishes, steps: Plan, now: float) -> tuple[Row, ...]:
     """Return a row for every program of the manifest, and for what still lives without being in it."""
     runs = tuple(runs)
-    last = latest(runs)
+    last, named = latest(runs), by_name(runs)
     waits = {s.name: s for s in steps if isinstance(s, Wait)}
+    for s in steps:
+        if isinstance(s, Stop | Kill):
+            coming = s.run.asked is None and s.run.exited is None
+            waits[s.run.program.name] = Wait(s.run.program.name, now, f"will stop: {s.why}" if coming else s.why)
     starts = {s.program.name: s for s in steps if isinstance(s, Start)}
-    rows = [_row(p, last.get(n), runs, wishes, waits.get(n), starts.get(n), now) for n, p in manifest.items()]
+    rows = [
+        _row(p, last.get(n), named.get(n, ()), wishes, waits.get(n), starts.get(n), now) for n, p in manifest.items()
+    ]
     for run in runs:
         if run.live and run.program.name not in manifest:
             why = waits[run.program.name].why if run.program.name in waits else "no longer in the whizzifest"
@@ -50,7 +56,7 @@ def report(manifest: Manifest, runs: Iterable[Run], wishes: Wishes, steps: Plan,
 def _row(
     p: Program,
     run: Run | None,
-    runs: tuple[Run, ...],
+    mine: Iterable[Run],
     wishes: Wishes,
     wait: Wait | None,
     start: Start | None,
@@ -58,7 +64,6 @@ def _row(
 ) -> Row:
     if run is not None and run.live:
         return _live(run, p.want, wait.why if wait is not None else _calm(run, now))
-    mine = (r for r in runs if r.program.name == p.name)
     until = None
     if p.name in wishes.held:
         state, why = State.HELD, "held down until unhold"

@@ -20,7 +20,10 @@ def _split(text: str) -> tuple[float, str]:
     digits = head[: len(head) - len(unit)]
     if not digits or digits.count(".") > 1 or digits == ".":
         raise ValueError(text)
-    return float(digits), unit.strip()
+    number = float(digits)
+    if number > 1e15:  # noqa: PLR2004  thirty million years, or a petabyte
+        raise ValueError(text)
+    return number, unit.strip()
 
 
 def duration(text: str) -> float:

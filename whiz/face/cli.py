@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import sys
@@ -15,35 +17,50 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     _normal()
     try:
-        args = build_parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        args = build_parser(words).parse_args(words)
         if getattr(args, "verbose", False):
             import logging  # noqa: PLC0415
 
             logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         return int(getattr(commands, args.command)(args))
-    except ManifestError as exc:
-        for problem in exc.problems:
-            _warn(str(problem))
-        return exc.code
     except WhizError as exc:
-        _warn(str(exc))
-        return exc.code
+        return _fail(argv, exc)
     except KeyboardInterrupt:
         _warn("interrupted; programs go on")
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the interpreter's own flush finds somewhere to write
+        commands.deafen()
         return 141
 
 
 def _normal() -> None:
     """Shed what the caller left on this process, because every program started from here would inherit it."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+    pythons = {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT}  # reset in every child, and SIGINT below
+    for number in signal.valid_signals() - pythons:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _descriptors()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    os.umask(0o022)
+    if os.getuid() == 0:
+        _as_root()
+    try:
+        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as score:
+            if score.read().strip() != "0":
+                score.seek(0)
+                score.write("0")
+    except OSError:
+        return  # lowering it is root's right
+
+
+def _descriptors() -> None:
+    """Keep what the caller left open from the programs, and the standard streams' numbers from our files."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:  # noqa: PLR2004  standard streams stay
             try:
@@ -54,20 +71,41 @@ def _normal() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # a closed stream's number must not go to the next file we open
+            os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  None where it was closed
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  likewise
+
+
+def _as_root() -> None:
+    """Shed the caller's groups and priority, as only root can."""
+    import pwd  # noqa: PLC0415
+
     try:
-        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as score:
-            if score.read().strip() != "0":
-                score.seek(0)
-                score.write("0")
-    except OSError:
-        return  # lowering it is root's right
+        entry = pwd.getpwuid(0)
+        groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+        if sorted(os.getgroups()) != sorted(groups):
+            os.setgroups(groups)
+        if os.getpriority(os.PRIO_PROCESS, 0) != 0:
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except (KeyError, OSError):
+        return  # a root without the rights of root: what the caller has stays
+
+
+def _fail(words: list[str] | None, exc: WhizError) -> int:
+    """Say what went wrong, as JSON too where that was asked for."""
+    if "--json" in (sys.argv if words is None else words):
+        said = {"version": commands.VERSION, "error": str(exc), "exit": exc.code}
+        print(json.dumps(said, ensure_ascii=False))  # noqa: T201
+    for line in exc.problems if isinstance(exc, ManifestError) else [exc]:
+        _warn(str(line))
+    return exc.code
 
 
 def _warn(text: str) -> None:
-    print(f"whiz: {text}", file=sys.stderr)  # noqa: T201
+    try:
+        print(f"whiz: {text}", file=sys.stderr)  # noqa: T201
+    except OSError:
+        return  # nobody hears us
 
 
 if __name__ == "__main__":

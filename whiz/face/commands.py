@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from whiz.core.errors import Busy
+from whiz.core.errors import Busy, HomeError, UsageError
 from whiz.core.model import Step, Wait
 from whiz.core.plan import plan
-from whiz.core.status import counts, report, verdict
+from whiz.core.status import TROUBLE, counts, report, verdict
 from whiz.face import render
 from whiz.face.node import Node
 
@@ -71,9 +72,12 @@ def _apply(args: argparse.Namespace, node: Node) -> int:
     said: list[Step] = []
 
     def tell(step: Step) -> None:
+        """Say a step; that nobody listens any more, or that the disk is full, does not stop the turn."""
         said.append(step)
-        if not _json(args):
+        try:
             _say(args, render.line(step, colour=render.coloured()))
+        except OSError:
+            deafen()
 
     steps = converge(node.host, node.store, loaded.manifest, node.clock, args.wait, tell, doubt=node.doubt(loaded))
     _trim(node, loaded)
@@ -83,7 +87,7 @@ def _apply(args: argparse.Namespace, node: Node) -> int:
         _print({"steps": [render.as_json(s) for s in said], **_problems(loaded, node), "exit": code})
     else:
         for row in rows:
-            if row.state in ("error", "failed", "lost", "crash-loop"):
+            if row.state in TROUBLE:
                 _warn(f"{row.name}: {row.state}: {row.why}")
         _say(args, _summary(rows, steps))
     return code
@@ -92,7 +96,7 @@ def _apply(args: argparse.Namespace, node: Node) -> int:
 def _trim(node: Node, loaded: Loaded) -> None:
     from whiz.world import logs  # noqa: PLC0415
 
-    limits = {p.name: p.log.max for p in loaded.manifest.values() if p.log.to == "file"}
+    limits = {node.log(p.name): p.log.max for p in loaded.manifest.values() if p.log.to == "file"}
     try:
         logs.cap(node.home.log, limits)
     except OSError as exc:
@@ -162,7 +166,7 @@ def _restart(node: Node, name: str) -> bool:
 def _wish(args: argparse.Namespace, note: Callable[[Node, str], bool], otherwise: str) -> int:
     """Write a wish for every name, then take turns so that it comes true now."""
     node = Node(args, act=True)
-    for name in node.named(args.names, node.load().manifest):
+    for name in node.named(args.names, node.load().manifest, sorted(node.store.wishes().held)):
         if not note(node, name):
             _say(args, f"{name} {otherwise}")
     try:
@@ -178,27 +182,32 @@ def logs(args: argparse.Namespace) -> int:
 
     node = Node(args)
     loaded = node.load_or_empty()
-    names = node.named([args.name], loaded.manifest)
-    out = sys.stdout.buffer
+    names = node.named([args.name], loaded.manifest, [args.name] if node.has_log(args.name) else [])
+    if args.follow and len(names) > 1:
+        raise UsageError(f"{args.name} has {len(names)} instances\nhint: follow one, such as {names[0]}")
+    out, parts = sys.stdout.buffer, []
     offset = 0
     for name in names:
-        path = f"{node.home.log}/{name}.log"
         program = loaded.manifest.get(name)
         if program is not None and program.log.to != "file":
             where = "journald: journalctl -t " + name if program.log.to == "journal" else "nowhere"
             _warn(f"{name}: its output goes to {where}")
             continue
-        if len(names) > 1:
-            out.write(f"==> {name} <==\n".encode())
         try:
-            last, offset = tail(path, args.lines)
+            last, offset = tail(node.log(name), args.lines)
         except FileNotFoundError:
             _warn(f"{name}: no output yet")
-            continue
-        out.write(last)
+            last = b""
+        except OSError as exc:
+            raise HomeError(f"{node.log(name)}: {exc.strerror}") from exc
+        parts.append({"name": name, "lines": last.decode(errors="replace").splitlines()})
+        if not _json(args):
+            out.write((f"==> {name} <==\n".encode() if len(names) > 1 else b"") + last)
+    if _json(args):
+        _print({"programs": parts})
     out.flush()
-    if args.follow:
-        for piece in follow(f"{node.home.log}/{names[0]}.log", offset):
+    if args.follow and not _json(args):
+        for piece in follow(node.log(names[0]), offset):
             out.write(piece)
             out.flush()
     return 0
@@ -293,10 +302,18 @@ def _print(data: dict[str, object]) -> None:
     print(json.dumps({"version": VERSION, **data}, ensure_ascii=False))  # noqa: T201
 
 
+def deafen() -> None:
+    """Point stdout to where writing succeeds, so that the interpreter's own flush does too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def _say(args: argparse.Namespace, text: str) -> None:
-    if not getattr(args, "quiet", False):
+    if not getattr(args, "quiet", False) and not _json(args):
         print(text, flush=True)  # noqa: T201
 
 
 def _warn(text: str) -> None:
-    print(f"whiz: {text}", file=sys.stderr)  # noqa: T201
+    try:
+        print(f"whiz: {text}", file=sys.stderr)  # noqa: T201
+    except OSError:
+        return  # nobody hears us

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.errors import Busy, ManifestError, UsageError
 from whiz.loop import Clock, observe
+from whiz.world.disk import is_file, quoted
 from whiz.world.home import Home, home
 from whiz.world.host import LocalHost
 from whiz.world.sources import Loaded, Source
@@ -92,9 +93,21 @@ class Node:
                     raise
                 time.sleep(0.02)  # flock has no wait with a bound
 
-    def named(self, asked: list[str], manifest: Manifest) -> list[str]:
-        """Return the programs that these names mean, instances included; raise UsageError for an unknown one."""
-        known = [*manifest, *(r.program.name for r in self.store.runs() if r.live and r.program.name not in manifest)]
+    def log(self, name: str) -> str:
+        """Return the path of a program's output."""
+        return f"{self.home.log}/{quoted(name)}.log"
+
+    def has_log(self, name: str) -> bool:
+        """Whether there is output of this name, be it of a program long gone."""
+        return is_file(self.log(name))
+
+    def named(self, asked: list[str], manifest: Manifest, more: list[str] | None = None) -> list[str]:
+        """Return the programs that these names mean, instances included; raise UsageError for an unknown one.
+
+        `more`: names that count besides the manifest's and those of what lives.
+        """
+        live = [r.program.name for r in self.store.runs() if r.live]
+        known = [*manifest, *(n for n in [*live, *(more or [])] if n not in manifest)]
         out = []
         for name in asked:
             found = [n for n in known if n == name or n.partition(":")[0] == name]

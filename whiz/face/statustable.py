@@ -140,8 +140,8 @@ def _masked(held: dict[str, object]) -> dict[str, object]:
 
 def _facts(run: Run | None, now: float) -> list[str]:
     if run is None:
-        return ["never ran in this boot"]
-    facts = [f"run {run.id}, number {run.nth + 1} of this boot, started {spell_seconds(now - run.started)} ago"]
+        return ["it never ran"]
+    facts = [f"run {run.id}, number {run.nth + 1}, started {spell_seconds(now - run.started)} ago"]
     if run.proc is not None:
         facts.append(f"process {run.proc.pid} (start tick {run.proc.ticks})" + (", adopted" if run.adopted else ""))
     if run.keeper is not None:

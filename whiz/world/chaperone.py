@@ -2,11 +2,11 @@
 
     python3 -I -S chaperone.py OUTCOME FOREVER STEP EXE ARGV...
 
-The environment and working directory are the program's own; WHIZ_KEEPER becomes its WHIZ_RUN. OUTCOME is written when
-the program started or could not, and when it ended: {"format": 1, "proc": [boot, pid, ticks], "error": words, "exit":
-code or minus the signal, "ended": bool}. The ended program is reaped only after that, so no moment shows neither.
-FOREVER (0 or 1): whether a full disk is waited for, or given up after a while. STEP (0 or 1): EXE is execstep.py's
-interpreter, which reports its errors through a pipe.
+The working directory is the program's own; its environment comes as JSON from the descriptor WHIZ_ENV_FD. OUTCOME is
+written when the program started or could not, and when it ended: {"format": 1, "proc": [boot, pid, ticks], "error":
+words, "exit": code or minus the signal, "ended": bool}. The ended program is reaped only after that, so no moment shows
+neither. FOREVER (0 or 1): whether a full disk is waited for, or given up after a while. STEP (0 or 1): EXE is
+execstep.py's interpreter, which reports its errors through a pipe.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def write(path: str, record: dict[str, object], forever: bool) -> None:
             new = os.path.join(folder, "." + name + ".new")
             fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
+                os.fchmod(fd, 0o600)  # the umask is the program's
                 os.write(fd, json.dumps(dict(record, format=1)).encode())
                 if forever:
                     os.fsync(fd)
@@ -60,9 +61,9 @@ def born(pid: int) -> list[object]:
 def start(step: bool, exe: str, argv: list[str], env: dict[str, str]) -> tuple[int | None, str | None]:
     """Return (pid, words of failure)."""
     r, w = os.pipe()
-    if step:
+    if step:  # it reads the program's environment itself
         os.set_inheritable(w, True)
-        env["WHIZ_ERROR_FD"] = str(w)
+        env = dict(os.environ, WHIZ_ERROR_FD=str(w))
     reset = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ]
     try:
         pid = os.posix_spawn(exe, argv, env, setsid=True, setsigdef=reset, setsigmask=[])
@@ -81,14 +82,20 @@ def start(step: bool, exe: str, argv: list[str], env: dict[str, str]) -> tuple[i
 
 def main() -> None:
     outcome, forever, step, exe = sys.argv[1], sys.argv[2] == "1", sys.argv[3] == "1", sys.argv[4]
-    env = dict(os.environ)
-    env["WHIZ_RUN"] = env.pop("WHIZ_KEEPER")
+    channel = int(os.environ["WHIZ_ENV_FD"])
+    with open(channel, encoding="utf-8", errors="surrogateescape", closefd=False) as f:
+        f.seek(0)
+        env = json.load(f)
+    os.set_inheritable(channel, step)
+    del os.environ["WHIZ_KEEPER"]
+    os.environ["WHIZ_RUN"] = env["WHIZ_RUN"]
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     pid, error = start(step, exe, sys.argv[5:], env)
     if pid is None or error:
         write(outcome, {"error": error, "ended": True}, forever)
         sys.exit(127)
+    os.close(channel)
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)

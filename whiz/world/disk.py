@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 
 
 def write(path: str, text: str, *, durable: bool, mode: int = 0o600) -> None:
@@ -63,6 +65,37 @@ def read_json(path: str) -> object:
         return None if data is None else json.loads(data)
     except RecursionError as exc:
         raise ValueError("nested too deep") from exc
+
+
+def refuse_foreign(path: str) -> None:
+    """Raise OSError when somebody other than root could change this file, which root is to obey."""
+    for place in {os.path.abspath(path), os.path.realpath(path)}:
+        at = place
+        while True:
+            st = os.stat(at)
+            sticky = stat.S_ISDIR(st.st_mode) and st.st_mode & stat.S_ISVTX
+            loose = st.st_mode & stat.S_IWOTH or (st.st_mode & stat.S_IWGRP and st.st_gid != 0)
+            if st.st_uid != 0:
+                said = f"{at} belongs to another user (uid {st.st_uid}): chown root it, or run whiz as that user"
+            elif loose and not sticky:
+                said = f"{at} can be written by others: chmod go-w it"
+            else:
+                said = ""
+            if said:
+                raise PermissionError(errno.EPERM, f"{said}; root would run what they write", path)
+            if at == "/":
+                break
+            at = os.path.dirname(at)
+
+
+def quoted(name: str) -> str:
+    """Return a name as one part of a path."""
+    return name.replace("%", "%25").replace("/", "%2F")
+
+
+def unquoted(name: str) -> str:
+    """Return what `quoted` was given."""
+    return name.replace("%2F", "/").replace("%25", "%")
 
 
 def is_file(path: str) -> bool:

@@ -2,23 +2,31 @@
 
     python3 -I -S execstep.py SETTINGS EXE ARGV...
 
-SETTINGS is JSON: nice, limits {RLIMIT name: number}, uid, gid, groups, cwd. What fails is written to the descriptor
-that WHIZ_ERROR_FD names; nothing written means that exec succeeded.
+SETTINGS is JSON: nice, limits {RLIMIT name: number}, uid, gid, groups, cwd. The program's environment comes as JSON
+from the descriptor WHIZ_ENV_FD: this interpreter may be root's, and must not itself obey what the program's may say.
+What fails is written to the descriptor WHIZ_ERROR_FD; nothing written means that exec succeeded.
 """
 
 import json
 import os
 import resource
+import signal
 import sys
 
 
+def environment(fd: int) -> dict[str, str]:
+    with open(fd, encoding="utf-8", errors="surrogateescape") as f:
+        f.seek(0)
+        return {str(k): str(v) for k, v in json.load(f).items()}
+
+
 def main() -> None:
-    fd = int(os.environ.pop("WHIZ_ERROR_FD"))
+    fd = int(os.environ["WHIZ_ERROR_FD"])
     os.set_inheritable(fd, False)
     what = "settings"
     try:
         wish = json.loads(sys.argv[1])
-        exe, argv, env = sys.argv[2], sys.argv[3:], dict(os.environ)
+        exe, argv, env = sys.argv[2], sys.argv[3:], environment(int(os.environ["WHIZ_ENV_FD"]))
         if "nice" in wish:
             what = "nice"
             os.setpriority(os.PRIO_PROCESS, 0, wish["nice"])
@@ -26,7 +34,8 @@ def main() -> None:
         for name, number, n in hard:
             if name != "RLIMIT_AS":
                 what = name
-                resource.setrlimit(number, (n, n))
+                # beyond the soft CPU limit comes SIGXCPU, beyond the hard one SIGKILL
+                resource.setrlimit(number, (n, n + 5 if name == "RLIMIT_CPU" else n))
         if "uid" in wish:
             what = f"become uid {wish['uid']}"
             os.setgroups(wish["groups"])
@@ -35,11 +44,13 @@ def main() -> None:
         what = f"cwd {wish['cwd']}"
         os.chdir(wish["cwd"])
         what = exe
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)  # this interpreter ignores them
         for name, number, n in hard:
             if name == "RLIMIT_AS":  # last: this interpreter may be larger than the program may become
                 resource.setrlimit(number, (n, n))
         os.execve(exe, argv, env)
-    except (OSError, ValueError, MemoryError) as exc:
+    except (OSError, ValueError, OverflowError, MemoryError) as exc:
         words = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
         os.write(fd, f"{what}: {words}".encode())
     os._exit(127)

@@ -32,12 +32,7 @@ class Home:
     @property
     def id(self) -> str:
         """Name this home in the environment of what it starts, the same from cron, a login and a unit."""
-        try:
-            st = os.stat(self.state)
-            place = f"{st.st_dev}:{st.st_ino}"
-        except OSError:
-            place = "-"
-        return f"{crc32(f'{os.getuid()}|{os.path.realpath(self.state)}|{place}'.encode()):08x}"
+        return f"{crc32(os.fsencode(f'{os.getuid()}|{os.path.realpath(self.state)}')):08x}"
 
     def make(self) -> None:
         """Create what is missing. A state or log directory that cannot be made is found out by its writers."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from typing import TYPE_CHECKING
@@ -10,21 +9,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+ONE = 10_000_000  # bytes of a log that no manifest speaks of any more
 TOTAL = 100_000_000  # bytes of all logs together
 _COLLAPSE = 0x08  # FALLOC_FL_COLLAPSE_RANGE (linux/falloc.h)
 _PIECE = 1 << 16
 
 
 def cap(folder: str, limits: Mapping[str, int], total: int = TOTAL) -> None:
-    """Trim every log to its limit (bytes), and the largest further until all together fit."""
+    """Trim every log to its limit (bytes), and the largest further until all together fit.
+
+    `limits`: path -> bytes; a log of no present program has the default. Raise OSError.
+    """
     sizes = {}
-    for name, most in limits.items():
-        path = f"{folder}/{name}.log"
-        try:
-            sizes[path] = os.stat(path).st_size
-        except OSError:
-            continue  # it has not written yet
-        if sizes[path] > most:
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.name.endswith(".log") and entry.is_file(follow_symlinks=False):
+                sizes[entry.path] = entry.stat(follow_symlinks=False).st_size
+    for path, size in sizes.items():
+        most = limits.get(path, ONE)
+        if size > most:
             sizes[path] = trim(path, most)
     while sum(sizes.values()) > total:
         path = max(sizes, key=lambda p: sizes[p])
@@ -54,6 +57,8 @@ def trim(path: str, most: int) -> int:
 
 
 def _collapse(fd: int, length: int) -> bool:
+    import ctypes  # noqa: PLC0415  2 ms, and most turns trim nothing
+
     libc = ctypes.CDLL(None, use_errno=True)
     off = ctypes.c_int64
     libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, off, off)

@@ -171,7 +171,7 @@ class Source:
         """Return a file's text, remembered for the last good copy; raise ManifestError in the system's words."""
         try:
             if os.getuid() == 0:
-                _refuse_foreign(path)
+                disk.refuse_foreign(path)
             data = _settled(path)
         except FileNotFoundError:
             if missing is None:
@@ -249,24 +249,3 @@ def _nobody_writes(fd: int, st: os.stat_result) -> bool:
     except OSError:  # not our file, or a file system without leases
         return not 0 <= time.time() - st.st_mtime < 1
     return True
-
-
-def _refuse_foreign(path: str) -> None:
-    """Raise OSError when somebody other than root could change this file, which root is to obey."""
-    for place in {os.path.abspath(path), os.path.realpath(path)}:
-        at = place
-        while True:
-            st = os.stat(at)
-            sticky = stat.S_ISDIR(st.st_mode) and st.st_mode & stat.S_ISVTX
-            loose = st.st_mode & stat.S_IWOTH or (st.st_mode & stat.S_IWGRP and st.st_gid != 0)
-            if st.st_uid != 0:
-                said = f"{at} belongs to another user (uid {st.st_uid}): chown root it, or run whiz as that user"
-            elif loose and not sticky:
-                said = f"{at} can be written by others: chmod go-w it"
-            else:
-                said = ""
-            if said:
-                raise PermissionError(errno.EPERM, f"{said}; root would run what they write", path)
-            if at == "/":
-                break
-            at = os.path.dirname(at)

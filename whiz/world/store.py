@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ from whiz.world import disk
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-log = logging.getLogger("whiz.store")
 _HISTORY = 500_000  # bytes; one older file of that size is kept beside it
 _REMEMBERED = 20  # values of one task whose success is kept
 
@@ -38,7 +36,7 @@ class FileStore:
             self._runs = {}
             for folder in sorted(set(self._folders.values())):
                 for name in self._names(folder, ".json"):
-                    for run in self._read(f"{folder}/{name}.json"):
+                    for run in self._read(folder, name):
                         self._runs[run.program.name] = (*self._runs.get(run.program.name, ()), run)
         return tuple(r for runs in self._runs.values() for r in runs)
 
@@ -53,7 +51,7 @@ class FileStore:
         for folder in sorted(set(self._folders.values())):
             here = tuple(r for r in kept if self._folders[r.program.want] == folder)
             if here or any(self._folders[r.program.want] == folder for r in before):
-                self._write(f"{folder}/{name}.json", here, durable=folder == self._folders[Want.DONE])
+                self._write(f"{folder}/{disk.quoted(name)}.json", here, durable=folder == self._folders[Want.DONE])
         for gone in {r.id for r in before} - {r.id for r in kept} | {r.id for r in kept if not r.live}:
             self._drop_outcome(name, gone)
 
@@ -64,11 +62,15 @@ class FileStore:
             if runs and all(not r.live and r.program.want is not Want.DONE for r in runs):
                 assert self._runs is not None  # noqa: S101  it has an entry
                 del self._runs[name]
-                self._write(f"{self._folders[Want.UP]}/{name}.json", (), durable=False)
+                self._write(f"{self._folders[Want.UP]}/{disk.quoted(name)}.json", (), durable=False)
 
-    def _read(self, path: str) -> tuple[Run, ...]:
+    def _read(self, folder: str, name: str) -> tuple[Run, ...]:
+        path = f"{folder}/{disk.quoted(name)}.json"
         try:
-            return load_runs(disk.read_json(path))
+            runs = load_runs(disk.read_json(path))
+            if any(r.program.name != name for r in runs):
+                raise ValueError("it speaks of another program")  # noqa: TRY301  handled as every other corruption
+            return runs
         except NewerFormat as exc:
             raise HomeError(f"{path}: {exc}; upgrade whiz, or remove the file to start from observation") from exc
         except (OSError, ValueError, TypeError, AttributeError) as exc:
@@ -81,7 +83,7 @@ class FileStore:
         try:
             os.rename(path, f"{path}.corrupt")
         except OSError as exc:
-            log.warning("%s: %s; it stays where it is", path, exc.strerror)
+            _warn("%s: %s; it stays where it is", path, exc.strerror)
 
     def _write(self, path: str, runs: tuple[Run, ...], *, durable: bool) -> None:
         try:
@@ -103,28 +105,33 @@ class FileStore:
         if folder not in self._warned or "set aside" in words:
             self._warned.add(folder)
             self.complaints.append(f"{path}: {words}")
-            log.warning("%s: %s", path, words)
+            _warn("%s: %s", path, words)
 
     def _drop_outcome(self, name: str, run_id: str) -> None:
         for folder in set(self._folders.values()):
             try:
-                os.unlink(f"{folder}/{name}@{run_id}.outcome")
+                os.unlink(f"{folder}/{disk.quoted(name)}@{run_id}.outcome")
             except OSError:
                 continue  # most Runs have none
 
     def _names(self, folder: str, ending: str) -> list[str]:
         try:
             found = os.listdir(folder)
-        except OSError:
+        except FileNotFoundError:
             return []
-        return sorted(n.removesuffix(ending) for n in found if n.endswith(ending) and not n.startswith("."))
+        except OSError as exc:
+            if not self._mend:
+                raise HomeError(f"{folder}: {exc.strerror}; ask as the user whose whiz this is") from exc
+            self._complain(f"{folder}/", f"{exc.strerror}; going by observation")
+            return []
+        return sorted(disk.unquoted(n.removesuffix(ending)) for n in found if n.endswith(ending))
 
     # -- wishes: one empty file each, so that writing one is a single step and many may write
 
     def wishes(self) -> Wishes:
         """Return what is asked for by command."""
-        restarts = [tuple(w.split("@", 1)) for w in self._names(f"{self._state}/restart", "") if "@" in w]
-        return Wishes(frozenset(self._names(f"{self._state}/held", "")), tuple((n, i) for n, i in restarts))
+        restarts = (w.split("@", 1) for w in self._names(f"{self._state}/restart", "") if "@" in w)
+        return Wishes(frozenset(self._names(f"{self._state}/held", "")), frozenset((n, i) for n, i in restarts))
 
     def hold(self, name: str) -> bool:
         """Keep a program down; return whether it was not already. Raise HomeError."""
@@ -139,14 +146,19 @@ class FileStore:
         return self._touch("restart", f"{run.program.name}@{run.id}")
 
     def granted(self, name: str, run_id: str) -> None:
-        """Drop a restart wish whose Run has a successor. Raise HomeError."""
-        self._remove("restart", f"{name}@{run_id}")
+        """Drop a restart wish whose Run has a successor; one that cannot be dropped names a Run that is gone."""
+        try:
+            self._remove("restart", f"{name}@{run_id}")
+        except HomeError as exc:
+            self._complain(f"{self._state}/restart/", str(exc))
 
     def _touch(self, kind: str, name: str) -> bool:
         folder = f"{self._state}/{kind}"
         try:
             os.makedirs(folder, 0o700, exist_ok=True)
-            os.close(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.close(
+                os.open(f"{folder}/{disk.quoted(name)}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            )
             disk.sync(folder)
         except FileExistsError:
             return False
@@ -157,7 +169,7 @@ class FileStore:
     def _remove(self, kind: str, name: str) -> bool:
         folder = f"{self._state}/{kind}"
         try:
-            os.unlink(f"{folder}/{name}")
+            os.unlink(f"{folder}/{disk.quoted(name)}")
             disk.sync(folder)
         except FileNotFoundError:
             return False
@@ -174,7 +186,7 @@ class FileStore:
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                os.write(fd, line.encode())
+                os.write(fd, line.encode(errors="backslashreplace"))
                 large = os.fstat(fd).st_size > _HISTORY
             finally:
                 os.close(fd)
@@ -199,6 +211,12 @@ class FileStore:
                 if isinstance(fact, dict):
                     facts.append(fact)
         return facts
+
+
+def _warn(text: str, *words: object) -> None:
+    import logging  # noqa: PLC0415  5 ms that a quiet turn does not have
+
+    logging.getLogger("whiz.store").warning(text, *words)
 
 
 def _kept(runs: tuple[Run, ...]) -> tuple[Run, ...]:

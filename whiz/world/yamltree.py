@@ -21,6 +21,7 @@ _KINDS = {
     "tag:yaml.org,2002:value": "str",
 }
 _TAGS = {*_KINDS, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:merge"}
+_DEPTH = 100
 _MOST = 200_000  # nodes after aliases are followed: a file of ten lines can mean a billion
 
 
@@ -28,7 +29,9 @@ def parse_yaml(text: str, report: Report) -> Node | None:
     """Return the tree of the one document in the text, None where there is none; report what is wrong."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        root = yaml.compose(text.removeprefix("\ufeff"), Loader=loader)
+        text = text.removeprefix("\ufeff")
+        _refuse_depth(text, loader)
+        root = yaml.compose(text, Loader=loader)
         return None if root is None else _Walk(report).node(root, ())
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
@@ -37,6 +40,18 @@ def parse_yaml(text: str, report: Report) -> Node | None:
     except (yaml.YAMLError, RecursionError) as exc:
         report.at(Node("null", None, 1, 1), f"not YAML: {exc}")
     return None
+
+
+def _refuse_depth(text: str, loader: type[yaml.SafeLoader]) -> None:
+    """Raise YAMLError where composing would recurse until the stack ends: the C library does not look."""
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEPTH:
+                raise yaml.YAMLError(f"nested deeper than {_DEPTH} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 class _Walk:

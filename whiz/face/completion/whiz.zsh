@@ -98,7 +98,7 @@ _shtab_whiz_history_options=(
   "--json[print JSON, with a version number]"
   {-q,--quiet}"[print problems only]"
   {-v,--verbose}"[log what whiz does to stderr]"
-  {-n,--lines}"[how many (default\: 20)]:lines:"
+  {-n,--lines}"[how many lines (default\: 20)]:lines:"
   "(*)::only these:"
 )
 

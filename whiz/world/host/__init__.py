@@ -48,7 +48,9 @@ class LocalHost:
 
         table = Table(self.boot)
         found = list(self._marked(table, runs))
-        found += matches(table, manifest, {p.name: self._uid(p) for p in manifest.values() if p.want is not Want.DOWN})
+        uids = {p.name: self._uid(p) for p in manifest.values() if p.want is not Want.DOWN}
+        mains = frozenset(r.proc for r in runs if r.live and r.program.want is not Want.DOWN)
+        found += matches(table, manifest, uids, mains)
         seen = self.look(runs)
         self._table = table
         trees = tuple((r.id, table.tree(r)) for r in runs if r.live)
@@ -59,23 +61,27 @@ class LocalHost:
 
         try:
             return who(program).uid
-        except OSError:
+        except (OSError, ValueError, OverflowError):
             return None
 
     def _marked(self, table: Table, runs: Sequence[Run]) -> Iterable[Found]:
         """Yield what carries this home's mark, and what may be a start of ours behind a closed environment."""
         from whiz.core.model import Found  # noqa: PLC0415
-        from whiz.world.host.match import textual  # noqa: PLC0415
+        from whiz.world.host.match import same_file, textual  # noqa: PLC0415
 
         unsure = [r for r in runs if r.live and r.proc is None and r.boot == self.boot]
+        known = {r.id for r in runs}
         for entry in table.entries.values():
             leader = entry.stat.session == entry.stat.pid
             for mark, keeper in ((entry.keeper, True), (entry.mark, False)):
-                if mark is not None and mark.home == self._home:
+                if mark is None or mark.home != self._home:
+                    continue
+                if mark.run in known or not table.foreign(entry.stat.pid, "mnt"):
                     yield Found(mark.name, entry.proc, mark.run, keeper, mark.digest, leader)
-            if leader and not entry.readable:
+            if leader and entry.mark is None and entry.keeper is None:
                 for run in unsure:
-                    if entry.stat.ticks / _TICKS >= run.started - 1 and textual(entry, run.program):
+                    young = entry.stat.ticks / _TICKS >= run.started - 1
+                    if young and (textual(entry, run.program) if not entry.readable else same_file(entry, run.program)):
                         yield Found(run.program.name, entry.proc, run.id)
 
     def tree(self, run: Run, manifest: Manifest, runs: Sequence[Run]) -> tuple[Proc, ...]:
@@ -94,11 +100,12 @@ class LocalHost:
         name = run.program.name
         mark = str(Mark(self._home, name, run.id, digest(run.program)))
         try:
-            child, keeper = spawn(run.program, mark, f"{self._logs}/{name}.log", self._outcome_path(run))
-        except OSError as exc:
+            child, keeper = spawn(run.program, mark, f"{self._logs}/{disk.quoted(name)}.log", self._outcome_path(run))
+        except (OSError, ValueError, OverflowError) as exc:
             return Outcome(error=_said(exc), ended=True)
         proc = identify(child.pid, self.boot)
-        assert proc is not None  # noqa: S101  our child is there until we reap it
+        if proc is None:
+            return Outcome(error="it vanished before it could be looked at", ended=True)
         self._children[proc] = child
         return Outcome(proc=proc, keeper=keeper)
 
@@ -133,7 +140,7 @@ class LocalHost:
                 if not alive(proc, self.boot):
                     return
                 poll.register(fds[-1], select.POLLIN)
-            poll.poll(max(0.0, seconds) * 1000)
+            poll.poll(min(max(0.0, seconds), 86400.0) * 1000)
         finally:
             for fd in fds:
                 os.close(fd)
@@ -173,10 +180,12 @@ class LocalHost:
 
     def _outcome_path(self, run: Run) -> str:
         folder = self._tasks if run.program.want is Want.DONE else self._records
-        return f"{folder}/{run.program.name}@{run.id}.outcome"
+        return f"{folder}/{disk.quoted(run.program.name)}@{run.id}.outcome"
 
 
-def _said(exc: OSError) -> str:
+def _said(exc: Exception) -> str:
     """Return the system's words, with the file they are about."""
+    if not isinstance(exc, OSError):
+        return str(exc)
     words, name = exc.strerror or str(exc), os.fsdecode(exc.filename) if exc.filename else ""
     return words if not name or name in words else f"{name}: {words}"

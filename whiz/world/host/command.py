@@ -50,6 +50,8 @@ def command(program: Program) -> Command:
     if not executable:
         raise PermissionError(errno.EACCES, "is not executable: chmod +x it", path)
     interpreter = shebang(path)
+    if interpreter is not None and interpreter[-1].endswith("\r"):
+        raise OSError(errno.ENOEXEC, "its first line ends in a carriage return: save it with Unix line ends", path)
     if interpreter is not None and not os.path.exists(interpreter[0]):
         raise FileNotFoundError(errno.ENOENT, f"its interpreter {interpreter[0]} does not exist", path)
     return Command(path, (path, *program.argv[1:]))
@@ -72,8 +74,8 @@ def shebang(path: str) -> tuple[str, ...] | None:
         return None
     if not head.startswith(b"#!"):
         return None
-    words = os.fsdecode(head[2:].partition(b"\n")[0]).strip().split(None, 1)
-    return tuple(words) if words else None
+    words = os.fsdecode(head[2:].partition(b"\n")[0]).strip(" \t").split(" ", 1)
+    return tuple(w.strip(" \t") for w in words) if words[0] else None
 
 
 def looks(program: Program) -> tuple[Command, ...]:

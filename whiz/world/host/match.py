@@ -12,33 +12,63 @@ from whiz.world.host.command import Command, looks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from whiz.core.model import Manifest, Program
+    from whiz.core.model import Manifest, Proc, Program
     from whiz.world.host.scan import Entry, Table
 
-_INTERPRETERS = re.compile(r"(python|pypy|perl|ruby|node|nodejs|bash|sh|dash|ash|zsh|ksh|lua|php)[0-9.]*")
 _DELETED = " (deleted)"
 
 
-def matches(table: Table, manifest: Manifest, uid_of: dict[str, int | None]) -> Iterator[Found]:
-    """Yield every unmarked process in our namespaces that an entry names. `uid_of`: who each program runs as."""
+def matches(
+    table: Table, manifest: Manifest, uid_of: dict[str, int | None], mains: frozenset[Proc | None]
+) -> Iterator[Found]:
+    """Yield every process in our namespaces that an entry names.
+
+    `uid_of`: who each program runs as; `mains`: the main processes of Runs, which the hit list does not reach.
+    """
     wanted = [(p, looks(p), uid_of.get(p.name)) for p in manifest.values() if p.want is not Want.DOWN]
     hits = [p for p in manifest.values() if p.want is Want.DOWN]
     lengths = {len(c.argv) for _, commands, _ in wanted for c in commands}
     for entry in table.entries.values():
-        if entry.mark is not None or entry.keeper is not None or not entry.readable:
+        ours = entry.mark is not None or entry.keeper is not None
+        if (ours and not hits) or entry.keeper is not None:
             continue
         if not hits and (lengths and len(entry.cmdline()) not in lengths):
+            continue
+        if not entry.readable:
+            yield from _closed(entry, wanted)
             continue
         if _own(entry.stat.pid, table) or table.foreign(entry.stat.pid, "pid") or table.foreign(entry.stat.pid, "mnt"):
             continue
         uid = _uid(entry.stat.pid)
         for program, commands, who in wanted:
-            if uid == who and any(_is(entry, c) for c in commands):
+            if not ours and uid == who and any(_is(entry, c) for c in commands):
                 yield Found(program.name, entry.proc)
-        if os.getuid() in (0, uid):
+        if os.getuid() in (0, uid) and entry.proc not in mains:
             for program in hits:
                 if _hit(entry, program):
                     yield Found(program.name, entry.proc)
+
+
+def _closed(entry: Entry, wanted: list[tuple[Program, tuple[Command, ...], int | None]]) -> Iterator[Found]:
+    """Yield a set-user-id program of ours whose record is lost: its environment and executable are closed to us.
+
+    It has our real uid, leads a session as only what a supervisor starts does, and has every argument.
+    """
+    if entry.stat.session != entry.stat.pid:
+        return
+    uid = real_uid(entry.stat.pid)
+    for program, commands, who in wanted:
+        if uid == who and any(tuple(entry.cmdline()) == c.argv for c in commands):
+            yield Found(program.name, entry.proc)
+
+
+def real_uid(pid: int) -> int | None:
+    """Return who started a process, whoever it became since."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("Uid:"))
+    except (OSError, StopIteration, ValueError):
+        return None
 
 
 def _own(pid: int, table: Table) -> bool:
@@ -94,12 +124,12 @@ def _is(entry: Entry, form: Command) -> bool:
     argv, pid = entry.cmdline(), entry.stat.pid
     if len(argv) != len(form.argv):
         return False
-    names = {os.path.basename(form.argv[0]), os.path.basename(os.path.realpath(form.exe))}
-    if os.path.basename(argv[0]) not in names:
-        return False
     for i, (have, want) in enumerate(zip(argv, form.argv, strict=True)):
         if i and i != form.script and have != want:
             return False
+    names = {os.path.basename(form.argv[0]), os.path.basename(os.path.realpath(form.exe))}
+    if os.path.basename(argv[0]) not in names:
+        return False
     if form.script is not None and not _same_path(pid, argv[form.script], form.argv[form.script]):
         return False
     return _same_exe(pid, form.exe)
@@ -110,36 +140,64 @@ def textual(entry: Entry, program: Program) -> bool:
     return any(tuple(entry.cmdline()) == c.argv for c in looks(program))
 
 
+def same_file(entry: Entry, program: Program) -> bool:
+    """Whether it executes one of the files that this Program would: all there is to see once it overwrote the rest."""
+    return any(_same_exe(entry.stat.pid, c.exe) for c in looks(program))
+
+
 def _hit(entry: Entry, program: Program) -> bool:
     """Whether the hit list names this process: its executable or its script, by resolved path or whole basename."""
     word, *rest = program.argv
     argv, pid = entry.cmdline(), entry.stat.pid
     if not argv:
         return False
-    at = _script(argv, pid)
-    tail = argv[1:] if at is None else argv[at + 1 :]
+    at = script_of(os.path.basename(_exe(pid)[0]), argv)
     if "/" in word:
-        named = {os.path.basename(word), os.path.basename(os.path.realpath(word))}
-        as_exe = _same_exe(pid, word) and os.path.basename(argv[0]) in named
+        alias = os.path.basename(os.path.realpath(word)) != os.path.basename(word)  # such as a name of busybox
+        as_exe = _same_exe(pid, word) and (not alias or os.path.basename(argv[0]) == os.path.basename(word))
         as_script = at is not None and _same_path(pid, argv[at], word)
     else:
-        as_exe = os.path.basename(_exe(pid)[0]) == word
+        as_exe = os.path.basename(_exe(pid)[0]) == word or (
+            os.path.basename(argv[0]) == word and "/" in argv[0] and _same_exe(pid, argv[0])
+        )
         as_script = at is not None and os.path.basename(argv[at]) == word
     if not rest:
         return as_exe or as_script
-    return (as_exe and argv[1:] == rest) or (as_script and tail == rest)
+    return (as_exe and argv[1:] == rest) or (as_script and at is not None and argv[at + 1 :] == rest)
 
 
-def _script(argv: list[str], pid: int) -> int | None:
-    """Return which argument of an interpreter is its script, None when this process runs none."""
-    if not _INTERPRETERS.fullmatch(os.path.basename(_exe(pid)[0])):
+# by interpreter: option letters after which no script follows, and options that take the next word
+_OPTIONS = (
+    (re.compile(r"(python|pypy)[0-9.]*"), "cm", {"-W", "-X", "--check-hash-based-pycs"}),
+    (re.compile(r"(ba|da|a|z|k)?sh[0-9.]*"), "cs", {"-o", "-O", "+o", "+O", "--rcfile", "--init-file"}),
+    (re.compile(r"perl[0-9.]*"), "eE", {"-I"}),
+    (re.compile(r"ruby[0-9.]*"), "e", {"-I", "-r", "-C", "-E"}),
+    (re.compile(r"(node|nodejs)[0-9.]*"), "ep", {"-r", "--require", "--import", "--loader", "-C"}),
+    (re.compile(r"lua[0-9.]*"), "e", {"-l"}),
+    (re.compile(r"php[0-9.]*"), "rBRE", {"-d", "-c", "-z"}),
+)
+_LONG = {"--norc", "--noprofile", "--login", "--posix", "--verbose", "--isolated"}
+
+
+def script_of(exe: str, argv: list[str]) -> int | None:
+    """Return which word is an interpreter's script; None when it runs none, or when that cannot be told for sure."""
+    known = next(((ending, valued) for names, ending, valued in _OPTIONS if names.fullmatch(exe)), None)
+    if known is None:
         return None
+    ending, valued = known
     i = 1
     while i < len(argv):
         word = argv[i]
-        if not word.startswith("-"):
+        if word == "--":
+            return i + 1 if i + 1 < len(argv) else None
+        if word[:1] not in ("-", "+") or word == "+":
             return i
-        if word[:2] in ("-c", "-m", "-e") or word == "-":
+        if word == "-" or (word.startswith("--") and word.partition("=")[0] not in valued | _LONG):
+            return None  # rather miss than kill
+        if word in valued:
+            i += 2
+            continue
+        if not word.startswith("--") and any(letter in ending for letter in word[1:]):
             return None
-        i += 2 if word in ("-W", "-X") else 1
+        i += 1
     return None

@@ -10,6 +10,7 @@ import psutil
 from whiz.core.model import Proc, Run, Want
 from whiz.world.host.stat import Stat, read_stat
 
+_PASSES = 5
 RUN, KEEPER = "WHIZ_RUN", "WHIZ_KEEPER"
 
 
@@ -60,16 +61,25 @@ class Table:
         self.entries: dict[int, Entry] = {}
         self.boot = boot
         self._own_pids = _namespace("self", "pid")
-        for pid in psutil.pids():
-            stat = read_stat(pid)
-            if stat is None or stat.dead or 2 in (pid, stat.ppid):  # noqa: PLR2004  kthreadd and its children
-                continue
-            entry = Entry(stat, Proc(boot, pid, stat.ticks))
-            self._read_marks(entry)
-            self.entries[pid] = entry
+        listed: set[int] = set()
+        for _ in range(_PASSES):  # what was forked while we read is read too
+            new = set(psutil.pids()) - listed
+            if not new:
+                break
+            listed |= new
+            for pid in sorted(new):
+                self._read(pid)
         self._children: dict[int, list[int]] = {}
         for pid, entry in self.entries.items():
             self._children.setdefault(entry.stat.ppid, []).append(pid)
+
+    def _read(self, pid: int) -> None:
+        stat = read_stat(pid)
+        if stat is None or stat.dead or 2 in (pid, stat.ppid):  # noqa: PLR2004  kthreadd and its children
+            return
+        entry = Entry(stat, Proc(self.boot, pid, stat.ticks))
+        self._read_marks(entry)
+        self.entries[pid] = entry
 
     def _read_marks(self, entry: Entry) -> None:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import functools
+import logging
 import os
 import socket
 import subprocess
@@ -51,7 +53,7 @@ def who(program: Program) -> Who:
     uid, gid = os.getuid(), os.getgid()
     try:
         if program.user is not None:
-            entry = pwd.getpwuid(int(program.user)) if program.user.isdigit() else pwd.getpwnam(program.user)
+            entry = pwd.getpwuid(int(program.user)) if _number(program.user) else pwd.getpwnam(program.user)
         else:
             entry = pwd.getpwuid(uid)
     except KeyError:
@@ -69,11 +71,13 @@ def _group(program: Program, otherwise: int) -> int:
     if program.group is None:
         return otherwise
     try:
-        return (
-            grp.getgrgid(int(program.group)).gr_gid if program.group.isdigit() else grp.getgrnam(program.group).gr_gid
-        )
+        return grp.getgrgid(int(program.group)).gr_gid if _number(program.group) else grp.getgrnam(program.group).gr_gid
     except KeyError:
         raise OSError(errno.EINVAL, f"there is no group {program.group!r}") from None
+
+
+def _number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) < 10  # noqa: PLR2004  a uid has 32 bits
 
 
 def environment(program: Program, account: Who) -> dict[str, str]:
@@ -89,6 +93,8 @@ def environment(program: Program, account: Who) -> dict[str, str]:
     env |= dict(program.env_defaults)
     if program.env_file is not None:
         env |= dict(env_pairs(program.env_file))
+        if account.uid == 0:
+            disk.refuse_foreign(program.env_file)
     return env | dict(program.env) | {"WHIZ_NAME": program.name}
 
 
@@ -100,6 +106,8 @@ def env_pairs(path: str) -> Iterator[tuple[str, str]]:
     for raw in data.decode(errors="surrogateescape").splitlines():
         line = raw.strip().removeprefix("export ").strip()
         name, eq, value = line.partition("=")
+        if "\0" in line:
+            raise OSError(errno.EINVAL, f"env_file {path} holds a NUL character", path)
         if not eq or line.startswith("#") or not name.strip():
             continue
         value = value.strip()
@@ -128,10 +136,14 @@ def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[subproce
         lasting = "1" if program.want is Want.DONE else "0"
         argv = [sys.executable, "-I", "-S", _CHAPERONE, outcome, lasting, "1" if settings else "0", exe, *argv]
         exe = sys.executable
-    env["WHIZ_KEEPER" if program.kept else "WHIZ_RUN"] = mark
+    env["WHIZ_RUN"] = mark
     out = _output(program, log, account)
+    channel = -1
     try:
         cwd = program.cwd if settings is None else "/"
+        if program.kept or settings is not None:
+            channel = _channel(env)
+            env = {"PATH": PATH, "WHIZ_KEEPER" if program.kept else "WHIZ_RUN": mark, "WHIZ_ENV_FD": str(channel)}
         if settings is not None and not program.kept:
             return _stepped(exe, argv, env, program.umask, out), False
         return _popen(exe, argv, env, cwd, program.umask, out), program.kept
@@ -139,6 +151,20 @@ def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[subproce
         raise OSError(exc.errno, _words(exc, form.exe), exc.filename) from exc
     finally:
         os.close(out)
+        if channel >= 0:
+            os.close(channel)
+
+
+def _channel(env: dict[str, str]) -> int:
+    """Return a descriptor that holds a program's environment for a helper, which must not live in it.
+
+    The helper may be root's Python while the environment (LD_PRELOAD, PYTHON...) is written by somebody else.
+    """
+    import json  # noqa: PLC0415
+
+    fd = os.memfd_create("whiz-env", 0)  # inherited
+    os.write(fd, json.dumps(env, ensure_ascii=False).encode(errors="surrogateescape"))
+    return fd
 
 
 def _popen(exe: str, argv: list[str], env: dict[str, str], cwd: str, umask: int, out: int) -> subprocess.Popen[bytes]:
@@ -200,12 +226,23 @@ def _output(program: Program, log: str, account: Who) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             fd = os.open(log, flags, 0o640)
-        except OSError:
+        except OSError as exc:
+            _without_log(log, exc)
             return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
         if account.change and os.getuid() == 0:
             os.fchown(fd, account.uid, account.gid)  # opening /dev/stdout asks for it
         return fd
     return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+
+
+@functools.cache
+def _warned(folder: str, words: str) -> None:
+    logging.getLogger("whiz.host").warning("%s: %s; output there is lost until this is mended", folder, words)
+
+
+def _without_log(log: str, exc: OSError) -> None:
+    """Say once that a log cannot be opened; the program runs all the same."""
+    _warned(os.path.dirname(log), exc.strerror or str(exc))
 
 
 def _journal(name: str) -> int:
