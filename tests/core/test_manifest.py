@@ -71,8 +71,14 @@ def test_line_form() -> None:
             "/w:1:8: the destination after '|' is empty\n    camera|\n    hint: write a path with optional arguments",
         ),
         (" |/bin/x", "/w:1:2: the name before '|' is empty\n    |/bin/x\n    hint: write processName|destination"),
-        ("a|/x\na b|/x", "/w:2:1: 'a b' cannot be a name\n    a b|/x\n    hint: use letters, digits, '.', '_' and '-'"),
-        ("a:1|/x", "/w:1:1: 'a:1' cannot be a name\n    a:1|/x\n    hint: use letters, digits, '.', '_' and '-'"),
+        (
+            "a|/x\na b|/x",
+            "/w:2:1: 'a b' cannot be a name\n    a b|/x\n    hint: use letters, digits, '.', '_' and '-', at most 200",
+        ),
+        (
+            "a:1|/x",
+            "/w:1:1: 'a:1' cannot be a name\n    a:1|/x\n    hint: use letters, digits, '.', '_' and '-', at most 200",
+        ),
         ("/opt/x.py|x", "/w:1:1: the path stands before the name\n    /opt/x.py|x\n    hint: write x|/opt/x.py"),
         (
             "a|/x 'open",
@@ -80,7 +86,7 @@ def test_line_form() -> None:
         ),
         ("a|''", "/w:1:3: no destination: a path with optional arguments is needed\n    a|''"),
         ("a|/x\0y", "/w:1:3: a NUL character cannot stand in a command\n    a|/x\0y"),
-        ("a|~/x", "/w:1:1: 'a': '~' is not expanded\n    a|~/x\n    hint: write the whole path"),
+        ("a|~/x", "/w:1:3: 'a': '~' is not expanded\n    a|~/x\n    hint: write the whole path"),
         ("a|/x\na|/y", "/w:2:1: 'a' stands twice: also in line 1\n    a|/y"),
         (
             "a|/x\nA|/y",
@@ -265,7 +271,7 @@ def test_cycles_are_printed() -> None:
 
 
 def test_includes_and_mentions() -> None:
-    assert includes(doc({"include": ["a.yaml", "d/*.yaml"]})) == ("a.yaml", "d/*.yaml")
+    assert [text for text, _ in includes(doc({"include": ["a.yaml", "d/*.yaml"]}))] == ["a.yaml", "d/*.yaml"]
     assert includes(doc({"include": [{}]})) == ()
     assert includes(doc({"programs": None})) == ()
     assert includes(doc("text")) == ()
@@ -273,6 +279,7 @@ def test_includes_and_mentions() -> None:
     assert not mentions(lines("# nothing\n"))
     assert mentions(doc({"hitlist": ["x"]}))
     assert not mentions(doc({"programs": {}}))
+    assert not mentions(doc({"include": "x"}))
     assert build([Document("/v", None, Report("/v")), doc(None), doc({"programs": None})], Identity()) == {}
 
 

@@ -126,7 +126,7 @@ def test_changes(new: Program, said: str) -> None:
 
 def test_changes_masked() -> None:
     assert changes(replace(P, argv=()), P) == "started for another entry of this name"
-    assert changes(replace(P, secrets=(("DB", "a"),)), replace(P, secrets=(("DB", "b"),))) == "env DB *** → ***"
+    assert changes(replace(P, secrets=(("DB", "a"),)), replace(P, secrets=(("DB", "b"),))) == "env DB has a new value"
     assert masked("PATH", "/bin") == "/bin"
     long = replace(P, argv=("/web", "--fps", "5", "--size", "9"))
     assert changes(long, replace(P, argv=("/web", "--fps", "6", "--size", "9"))) == "argv 5 → 6"
@@ -180,7 +180,20 @@ def test_wire() -> None:
             load_runs(bad)
     with pytest.raises(NewerFormat, match="newer whiz"):
         load_runs({"format": 2, "runs": []})
-    assert load(Run, {**dump(RUN), "left": "odd"}).left == ()
+    odd: dict[str, object] = {
+        "left": "odd",
+        "started": None,
+        "nth": True,
+        "exit": "1",
+        "proc": {"boot": 5},
+        "program": [],
+        "stable": 1,
+    }
+    for field, value in (odd | {"at": float("nan"), "streak": 10**20, "told": [{}]}).items():
+        with pytest.raises(ValueError, match="Run: "):
+            load(Run, {**dump(RUN), field: value})
+    with pytest.raises(ValueError, match="argv"):
+        load(Program, {"name": "x"})
 
 
 def test_errors() -> None:

@@ -198,7 +198,7 @@ def test_secrets_stay_out_of_everything(node: Node) -> None:
     assert psutil.Process(node.pid("a")).environ()["PASSWORD"] == "hunter2-first"
     node.write("PASSWORD=hunter2-second\n", "env")
     said += node.whiz("check", code=3)
-    assert "changed: env PASSWORD *** → ***" in said
+    assert "changed: env PASSWORD has a new value" in said
     said += node.apply()
     assert psutil.Process(node.pid("a")).environ()["PASSWORD"] == "hunter2-second"
     for words in (

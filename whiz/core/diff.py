@@ -56,11 +56,11 @@ def _words(old: tuple[str, ...], new: tuple[str, ...]) -> str:
     while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
         tail += 1
     a, b = old[head : len(old) - tail], new[head : len(new) - tail]
-    return f"argv {' '.join(_hidden(old, head, a)) or 'nothing'} → {' '.join(_hidden(new, head, b)) or 'nothing'}"
+    return f"argv {' '.join(hidden(old, head, a)) or 'nothing'} → {' '.join(hidden(new, head, b)) or 'nothing'}"
 
 
-def _hidden(argv: tuple[str, ...], head: int, words: tuple[str, ...]) -> list[str]:
-    """Mask '--token=x' and the word behind '--token'."""
+def hidden(argv: tuple[str, ...], head: int, words: tuple[str, ...]) -> list[str]:
+    """Return these words of argv, which begin at `head`, with '--token=x' and the word behind '--token' masked."""
     shown = []
     for i, word in enumerate(words):
         before = argv[head + i - 1] if head + i else ""
@@ -78,6 +78,9 @@ def _pairs(what: str, old: dict[str, str], new: dict[str, str], *, show: bool) -
         if old.get(name) == new.get(name):
             continue
         a, b = old.get(name, "unset"), new.get(name, "unset")
+        if not show and name in old and name in new:
+            said.append(f"{what} {name} has a new value")
+            continue
         if not show:
             a, b = ("unset" if name not in old else MASK), ("unset" if name not in new else MASK)
         else:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from whiz.core.model import On, Want
-from whiz.core.shape import NAME, SCALAR, Choice, Key, Later, Many, Pairs, Record, Text, Words
+from whiz.core.shape import NAME, SCALAR, Choice, Key, Later, Many, Pairs, Record, Text, Words, good_name
 from whiz.core.words import SIGNALS, duration, size
 
 
 def _name(text: str) -> str:
-    if not NAME.fullmatch(text):
+    if not good_name(text):
         raise ValueError(text)
     return text
 

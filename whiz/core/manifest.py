@@ -10,7 +10,7 @@ from whiz.core import keys
 from whiz.core.errors import ManifestError
 from whiz.core.model import Ending, Limits, Log, On, Program, Restart, Want
 from whiz.core.order import cycles
-from whiz.core.shape import BAD, NAME, Node, Report, unique
+from whiz.core.shape import BAD, Node, Report, good_name, unique
 from whiz.core.words import near
 
 if TYPE_CHECKING:
@@ -25,6 +25,25 @@ class Identity:
 
     name: str | None = None
     roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where one program stands: its name, its value, its file's report."""
+
+    key: Node
+    value: Node
+    report: Report
+
+    def at(self, *path: str) -> Node:
+        """Return the node of an option such as ("restart", "delay"), as near as it was written down."""
+        found = self.value
+        for name in path:
+            below = {k.value: v for k, v in _pairs(found)}
+            if name not in below:
+                return found if found is not self.value else self.key
+            found = below[name]
+        return found
 
 
 @dataclass(slots=True)
@@ -52,7 +71,7 @@ def parse_lines(text: str, report: Report) -> Node:
             report.at(key, "the name before '|' is empty", "write processName|destination")
         elif not value.value:
             report.at(value, "the destination after '|' is empty", "write a path with optional arguments")
-        elif "/" in key.value and NAME.fullmatch(value.value):
+        elif "/" in key.value and good_name(value.value):
             report.at(key, "the path stands before the name", f"write {value.value}|{key.value}")
         else:
             pairs.append((key, Node("map", [(Node("str", "run", number, 1), value)], number, value.column)))
@@ -60,12 +79,12 @@ def parse_lines(text: str, report: Report) -> Node:
     return Node("map", [(Node("str", "programs", 1, 1), programs)], 1, 1)
 
 
-def includes(document: Document) -> tuple[str, ...]:
-    """Return the patterns this document includes."""
+def includes(document: Document) -> tuple[tuple[str, Node], ...]:
+    """Return the patterns this document includes, each with its place."""
     for key, value in _pairs(document.root):
         if key.value == "include":
-            found = next(k for k in keys.TOP if k.name == "include").shape.read(value, Report(document.path))
-            return () if found is BAD else tuple(found)
+            nodes = value.value if value.kind == "list" else [value]
+            return tuple((n.value, n) for n in nodes if n.kind == "str" and n.value)
     return ()
 
 
@@ -76,7 +95,7 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
     """
     docs = list(documents)
     entries: dict[str, Program] = {}
-    where: dict[str, tuple[Node, Report]] = {}
+    where: dict[str, Entry] = {}
     families: dict[str, list[str]] = {}
     common: dict[str, Any] = {}
     for doc in docs:
@@ -85,11 +104,11 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
         defaults = _merged(common, top.get("defaults", {}))
         for key, value in top.get("programs", ()):
             given = keys.PROGRAM.read(value, doc.report)
-            if _name_taken(key, where, doc.report) or given is BAD or not _wanted(key, value, given, node, doc.report):
-                where.setdefault(key.value, (key, doc.report))
+            taken = _name_taken(key, where, doc.report)
+            where.setdefault(key.value, Entry(key, value, doc.report))
+            if taken or given is BAD or not _wanted(key, value, given, node, doc.report):
                 continue
-            where[key.value] = (key, doc.report)
-            made = _programs(key.value, given, defaults, posixpath.dirname(doc.path), (key, doc.report))
+            made = _programs(given, defaults, posixpath.dirname(doc.path), where[key.value])
             families[key.value] = [p.name for p in made]
             entries |= {p.name: p for p in made}
         for entry in top.get("hitlist", ()):
@@ -135,15 +154,17 @@ def _top(doc: Document) -> dict[str, Any]:
     return out
 
 
-def _name_taken(key: Node, where: Mapping[str, tuple[Node, Report]], report: Report) -> bool:
+def _name_taken(key: Node, where: Mapping[str, Entry], report: Report) -> bool:
     """Report a name that is malformed, or that another entry has, also in other letters."""
-    if not NAME.fullmatch(key.value):
-        report.at(key, f"{key.value!r} cannot be a name", "use letters, digits, '.', '_' and '-'")
+    if not good_name(key.value):
+        report.at(key, f"{key.value!r} cannot be a name", "use letters, digits, '.', '_' and '-', at most 200")
         return True
-    for name, (other, place) in where.items():
+    for name, other in where.items():
         if name.lower() == key.value.lower():
             same = "stands twice" if name == key.value else f"differs from {name!r} only by case"
-            report.at(key, f"{key.value!r} {same}: also in {place.file}:{other.line}", "give it another name")
+            again = other.report.file == report.file and other.key.line == key.line
+            hint = "the file is included twice" if again else "give it another name"
+            report.at(key, f"{key.value!r} {same}: also in {other.report.file}:{other.key.line}", hint)
             return True
     return False
 
@@ -180,26 +201,28 @@ def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _programs(
-    name: str, given: dict[str, Any], defaults: dict[str, Any], base: str, place: tuple[Node, Report]
-) -> list[Program]:
+def _programs(given: dict[str, Any], defaults: dict[str, Any], base: str, entry: Entry) -> list[Program]:
     """Make the Programs of one entry, one for each instance."""
     common_env = defaults.get("env", ())
     all_given = _merged({k: v for k, v in defaults.items() if k != "env"}, given)
     want = all_given.get("want", Want.UP)
-    key, report = place
+    name, report = entry.key.value, entry.report
     policy = dict(all_given.get("restart", {}))
     if want is Want.DONE:
         if policy.get("on") is On.ALWAYS:
-            report.at(key, f"{name!r} wants done, so it cannot restart always", "write restart: {on: failure}")
+            report.at(
+                entry.at("restart", "on"),
+                f"{name!r} wants done, so it cannot restart always",
+                "write restart: {on: failure}",
+            )
         policy.setdefault("on", On.FAILURE)
     if policy.get("max_delay", 300.0) < policy.get("delay", 1.0):
-        report.at(key, f"{name!r}: restart.max_delay is shorter than restart.delay")
+        report.at(entry.at("restart", "max_delay"), f"{name!r}: restart.max_delay is shorter than restart.delay")
     if "success_codes" in policy:
         policy["success_codes"] = tuple(sorted({0, *policy["success_codes"]}))
-    argv = all_given["run"]
+    argv = all_given.get("run", ("?",))  # without one it was reported, and this manifest will be refused
     if argv[0].startswith("~"):
-        report.at(key, f"{name!r}: '~' is not expanded", "write the whole path")
+        report.at(entry.at("run"), f"{name!r}: '~' is not expanded", "write the whole path")
     if "/" in argv[0]:
         argv = (posixpath.normpath(posixpath.join(base, argv[0])), *argv[1:])
     whole = Program(
@@ -242,25 +265,25 @@ def _instance(p: Program, n: int) -> Program:
     )
 
 
-def _expanded(p: Program, families: Mapping[str, list[str]], where: Mapping[str, tuple[Node, Report]]) -> Program:
+def _expanded(p: Program, families: Mapping[str, list[str]], where: Mapping[str, Entry]) -> Program:
     """Turn the names in `after` into the programs they mean; an entry for other nodes only is skipped."""
     after: list[str] = []
     for name in p.after:
         if name not in where:
-            key, report = where[p.name.partition(":")[0]]
+            entry = where[p.name.partition(":")[0]]
             close = near(name, where)
             hint = f"did you mean {close!r}?" if close else "no entry has this name"
-            report.at(key, f"{key.value!r} comes after unknown {name!r}", hint)
+            entry.report.at(entry.at("after"), f"{entry.key.value!r} comes after unknown {name!r}", hint)
         after += families.get(name, [])
     return p if tuple(after) == p.after else replace(p, after=tuple(after))
 
 
-def _refuse_cycles(entries: Manifest, where: Mapping[str, tuple[Node, Report]]) -> None:
+def _refuse_cycles(entries: Manifest, where: Mapping[str, Entry]) -> None:
     for path in cycles({n: p.after for n, p in entries.items()}):
-        key, report = where[path[0].partition(":")[0]]
-        report.at(key, f"a cycle in after: {' → '.join(path)}", "remove one of these")
+        entry = where[path[0].partition(":")[0]]
+        entry.report.at(entry.at("after"), f"a cycle in after: {' → '.join(path)}", "remove one of these")
 
 
 def mentions(document: Document) -> bool:
     """Whether a document names anything at all, be it for other nodes."""
-    return any(k.value in ("programs", "hitlist", "include") and v.value for k, v in _pairs(document.root))
+    return any(k.value in ("programs", "hitlist") and v.value for k, v in _pairs(document.root))

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
+_LONGEST = 200  # of the 255 that a file name may have
+
+
+def good_name(text: str) -> bool:
+    """Whether this can name a program: it will be part of file names too."""
+    return NAME.fullmatch(text) is not None and text not in (".", "..") and len(text) <= _LONGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,30 +219,25 @@ class Record:
     closed: ClassVar[bool] = True
 
     def read(self, node: Node, report: Report) -> Any:  # noqa: ANN401
-        """Read the given keys into a dict."""
+        """Read the given keys into a dict, without those that were reported."""
         if node.kind != "map":
             report.at(node, f"expected a map with {', '.join(k.name for k in self.keys[:5])} …, found {_found(node)}")
             return BAD
         known = {k.name: k for k in self.keys}
-        out, bad = {}, False
+        out = {}
         for key, value in unique(node, report):
             if key.value not in known:
                 near = words.near(str(key.value), known)
-                report.at(
-                    key,
-                    f"unknown key {key.value!r}",
-                    f"did you mean {near!r}?" if near else f"known: {', '.join(known)}",
-                )
-                bad = True
+                hint = f"did you mean {near!r}?" if near else f"known: {', '.join(known)}"
+                report.at(key, f"unknown key {key.value!r}", hint)
                 continue
             held = known[key.value].shape.read(value, report)
-            bad = bad or held is BAD
-            out[key.value] = held
+            if held is not BAD:
+                out[key.value] = held
         for name in self.required:
             if name not in (k.value for k, _ in node.value):
                 report.at(node, f"{name!r} is missing")
-                bad = True
-        return BAD if bad else out
+        return out
 
     def schema(self) -> JSON:
         """Describe it."""

@@ -33,40 +33,69 @@ def load(kind: type[T], data: object) -> T:
     """Return the dataclass that `dump` wrote; raise ValueError when the data is not of its shape."""
     if not isinstance(data, dict):
         raise ValueError(f"{kind.__name__} is not an object")
+    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
     try:
-        return kind(**{key: _INNER.get(key, _tuples)(held) for key, held in data.items()})
-    except TypeError as exc:
+        return kind(**{key: _READ[known[key].type](held) for key, held in data.items()})
+    except (KeyError, TypeError, ValueError) as exc:
         raise ValueError(f"{kind.__name__}: {exc}") from exc
 
 
-def _tuples(value: object) -> object:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+def _exactly(*kinds: type) -> Callable[[object], object]:
+    """Return a reader that lets only values of these very types through (True is no number)."""
+
+    def read(value: object) -> object:
+        if type(value) not in kinds:
+            raise ValueError(f"{value!r} is not {' or '.join(k.__name__ for k in kinds)}")
+        return value
+
+    return read
 
 
-def _proc(data: object) -> Proc | None:
-    return None if data is None else load(Proc, data)
+def _number(value: object) -> object:
+    if type(value) not in (int, float) or not abs(value) < _MOST:  # type: ignore[arg-type]
+        raise ValueError(f"{value!r} is not a number to be believed")
+    return value
 
 
-def _procs(data: object) -> tuple[Proc, ...]:
-    return tuple(load(Proc, p) for p in data) if isinstance(data, list) else ()
+def _whole(value: object) -> object:
+    return _number(_exactly(int)(value))
 
 
-def _stop_or_number(data: object) -> object:
-    return load(Ending, data) if isinstance(data, dict) else data
+def _or_none(read: Callable[[object], object]) -> Callable[[object], object]:
+    return lambda value: None if value is None else read(value)
 
 
-_INNER: Mapping[str, Callable[[object], object]] = {
-    "program": lambda d: load(Program, d),
-    "want": lambda d: Want(str(d)),
-    "on": lambda d: On(str(d)),
-    "restart": lambda d: load(Restart, d),
-    "stop": _stop_or_number,
-    "limits": lambda d: load(Limits, d),
-    "log": lambda d: load(Log, d),
-    "proc": _proc,
-    "keeper": _proc,
-    "left": _procs,
-    "told": _procs,
+def _many(read: Callable[[object], object]) -> Callable[[object], object]:
+    return lambda value: tuple(read(v) for v in _exactly(list, tuple)(value))  # type: ignore[attr-defined]
+
+
+def _of(kind: type) -> Callable[[object], object]:
+    return lambda value: load(kind, value)
+
+
+_MOST = 1e15
+_TEXT = _exactly(str)
+# how a field is read, by the words of its annotation
+_READ: Mapping[str, Callable[[object], object]] = {
+    "str": _TEXT,
+    "str | None": _or_none(_TEXT),
+    "int": _whole,
+    "int | None": _or_none(_whole),
+    "float": _number,
+    "float | None": _or_none(_number),
+    "bool": _exactly(bool),
+    "Want": lambda v: Want(str(v)),
+    "On": lambda v: On(str(v)),
+    "Program": _of(Program),
+    "Restart": _of(Restart),
+    "Ending": _of(Ending),
+    "Limits": _of(Limits),
+    "Log": _of(Log),
+    "Proc | None": _or_none(_of(Proc)),
+    "tuple[Proc, ...]": _many(_of(Proc)),
+    "tuple[str, ...]": _many(_TEXT),
+    "tuple[int, ...]": _many(_whole),
+    "tuple[tuple[str, str], ...]": _many(_many(_TEXT)),
 }
 
 

@@ -129,8 +129,11 @@ def explanation(
 
 
 def _masked(held: dict[str, object]) -> dict[str, object]:
-    from whiz.core.diff import masked  # noqa: PLC0415
+    from whiz.core.diff import hidden, masked  # noqa: PLC0415
 
+    argv = held.get("argv")
+    if isinstance(argv, list):
+        held["argv"] = hidden(tuple(argv), 0, tuple(argv))
     for key in ("env", "env_defaults"):
         pairs = held.get(key)
         if isinstance(pairs, list):

@@ -54,6 +54,7 @@ class Source:
         )
         self._texts: dict[str, str] = {}
         self._globs: dict[str, list[str]] = {}
+        self._globs_before: dict[str, list[str]] = {}
 
     def load(self, *, allow_empty: bool = False, keep: bool = True) -> Loaded:
         """Return the manifest in force; raise ManifestError when there is none, not even a last good one."""
@@ -61,6 +62,8 @@ class Source:
         try:
             if good is not None and self._same(good):
                 return Loaded(_programs(good))
+            if good is not None and isinstance(good["globs"], dict):
+                self._globs_before = good["globs"]
             manifest = self._parse(allow_empty=allow_empty)
         except ManifestError as exc:
             if good is None:
@@ -105,10 +108,16 @@ class Source:
         return None
 
     def _parse(self, *, allow_empty: bool) -> Manifest:
-        from whiz.core.manifest import build, mentions  # noqa: PLC0415  a quiet turn parses nothing
+        from whiz.core.manifest import build, includes, mentions  # noqa: PLC0415  a quiet turn parses nothing
 
         node, node_problems = self._identity()
         documents = list(self._documents(self.path, 0, []))
+        for document in documents[1:]:
+            if document.root is not None and not mentions(document) and not includes(document) and not allow_empty:
+                hint = "remove it, or pass --allow-empty if it is meant so"
+                document.report.problems.append(
+                    Problem(document.path, 0, 0, "it is empty: it names no program", "", hint)
+                )
         try:
             manifest = build(documents, node)
         except ManifestError as exc:
@@ -158,14 +167,32 @@ class Source:
         else:
             document.root = parse_lines(text, report)
         yield document
-        for pattern in includes(document):
-            whole = os.path.join(os.path.dirname(path), pattern)
-            found = _matches(whole)
-            self._globs[whole] = found
-            if not found and not glob.has_magic(whole):
-                report.problems.append(Problem(path, 0, 0, f"includes {pattern!r}, but there is no such file"))
-            for other in found:
+        for pattern, node in includes(document):
+            for other in self._included(pattern, node, document):
                 yield from self._documents(other, depth + 1, [*above, path])
+
+    def _included(self, pattern: str, node: Node, document: Document) -> list[str]:
+        """Return the files that a pattern means; report what may only be away for a moment, or by mistake."""
+        whole = os.path.join(glob.escape(os.path.dirname(document.path)), pattern)
+        found = _matches(whole)
+        before = self._globs_before.get(whole, [])
+        self._globs[whole] = found
+        report = document.report
+        if not glob.has_magic(pattern):
+            if not found:
+                report.at(node, f"includes {pattern!r}, but there is no such file")
+        elif not os.path.isdir(folder := os.path.dirname(os.path.join(os.path.dirname(document.path), pattern))):
+            report.at(node, f"includes {pattern!r}, but there is no directory {folder}")
+        for path in sorted({*before} - {*found}):
+            head, name = os.path.split(path)
+            if any(os.path.lexists(p) for p in (f"{path}~", f"{head}/.{name}.swp", f"{head}/#{name}#")):
+                report.at(
+                    node, f"{path} is gone, but an editor's copy is there: is it being saved?", "or remove the copy"
+                )
+        for path in sorted(glob.glob(whole)):
+            if os.path.islink(path) and not os.path.exists(path):
+                report.at(node, f"{path} is a link to nothing", "remove it or mend it")
+        return found
 
     def _text(self, path: str, missing: str | None = None) -> str:
         """Return a file's text, remembered for the last good copy; raise ManifestError in the system's words."""
@@ -182,8 +209,10 @@ class Source:
         try:
             text = data.decode()
         except UnicodeDecodeError as exc:
-            line = data.count(b"\n", 0, exc.start) + 1
-            raise ManifestError((Problem(path, line, 1, f"byte {data[exc.start]:#x} is not UTF-8 text"),)) from None
+            line, column = data.count(b"\n", 0, exc.start) + 1, exc.start - data.rfind(b"\n", 0, exc.start)
+            text = data.splitlines()[line - 1].decode(errors="backslashreplace")
+            said = f"byte {data[exc.start]:#x} is not UTF-8 text"
+            raise ManifestError((Problem(path, line, column, said, text, "save the file as UTF-8"),)) from None
         self._texts[path] = text
         return text
 
