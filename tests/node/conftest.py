@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Until = Callable[..., Any]
+    Spawn = Callable[..., subprocess.Popen[bytes]]
 
 WHIZ = [sys.executable, "-m", "whiz"]
 
@@ -131,15 +133,25 @@ def until() -> Until:
 
 
 @pytest.fixture
-def spawn() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def spawn() -> Iterator[Spawn]:
     """Start processes by hand; they are ended with the test."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*argv: str, **options: Any) -> subprocess.Popen[bytes]:
-        started.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **options))
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "start_new_session": True, **options}
+        started.append(subprocess.Popen(argv, **options))
         return started[-1]
 
     yield start
     for process in started:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return psutil.Process(pid).status() == "zombie"
+    except psutil.NoSuchProcess:
+        return True

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from tests.node.conftest import gone
+
 if TYPE_CHECKING:
-    from tests.node.conftest import Node, Until
+    from tests.node.conftest import Node, Spawn, Until
 
 DEAF = "trap '' TERM; echo $$ >>{path}/pids; exec sleep 1000"
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
 
 
 def test_polite_goes_at_once_and_deaf_is_killed_after_its_grace(node: Node, until: Until) -> None:
@@ -169,8 +167,8 @@ def test_the_port_is_free_when_the_new_copy_starts(node: Node, until: Until) -> 
     assert node.rows()["serve"]["state"] == "running"
 
 
-def test_unmanaged_processes_are_untouched(node: Node, spawn: object) -> None:
-    bystander = spawn("/bin/sleep", "4711")  # type: ignore[operator]
+def test_unmanaged_processes_are_untouched(node: Node, spawn: Spawn) -> None:
+    bystander = spawn("/bin/sleep", "4711")
     node.write("a|/bin/sleep 1000\nb|/bin/sleep 1001\n")
     node.apply()
     pid = node.pid("b")

@@ -113,7 +113,7 @@ class Source:
         node, node_problems = self._identity()
         documents = list(self._documents(self.path, 0, []))
         for document in documents[1:]:
-            if document.root is not None and not mentions(document) and not includes(document) and not allow_empty:
+            if not document.report.problems and not mentions(document) and not includes(document) and not allow_empty:
                 hint = "remove it, or pass --allow-empty if it is meant so"
                 document.report.problems.append(
                     Problem(document.path, 0, 0, "it is empty: it names no program", "", hint)

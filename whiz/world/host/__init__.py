@@ -67,9 +67,9 @@ class LocalHost:
     def _marked(self, table: Table, runs: Sequence[Run]) -> Iterable[Found]:
         """Yield what carries this home's mark, and what may be a start of ours behind a closed environment."""
         from whiz.core.model import Found  # noqa: PLC0415
-        from whiz.world.host.match import same_file, textual  # noqa: PLC0415
+        from whiz.world.host.match import textual  # noqa: PLC0415
 
-        unsure = [r for r in runs if r.live and r.proc is None and r.boot == self.boot]
+        unsure = [r for r in runs if r.live and r.proc is None and r.keeper is None and r.boot == self.boot]
         known = {r.id for r in runs}
         for entry in table.entries.values():
             leader = entry.stat.session == entry.stat.pid
@@ -78,10 +78,9 @@ class LocalHost:
                     continue
                 if mark.run in known or not table.foreign(entry.stat.pid, "mnt"):
                     yield Found(mark.name, entry.proc, mark.run, keeper, mark.digest, leader)
-            if leader and entry.mark is None and entry.keeper is None:
+            if leader and not entry.readable:
                 for run in unsure:
-                    young = entry.stat.ticks / _TICKS >= run.started - 1
-                    if young and (textual(entry, run.program) if not entry.readable else same_file(entry, run.program)):
+                    if entry.stat.ticks / _TICKS >= run.started - 1 and textual(entry, run.program):
                         yield Found(run.program.name, entry.proc, run.id)
 
     def tree(self, run: Run, manifest: Manifest, runs: Sequence[Run]) -> tuple[Proc, ...]:

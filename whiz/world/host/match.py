@@ -137,12 +137,7 @@ def _is(entry: Entry, form: Command) -> bool:
 
 def textual(entry: Entry, program: Program) -> bool:
     """Whether the arguments alone fit: all there is to see of a process whose environment is closed to us."""
-    return any(tuple(entry.cmdline()) == c.argv for c in looks(program))
-
-
-def same_file(entry: Entry, program: Program) -> bool:
-    """Whether it executes one of the files that this Program would: all there is to see once it overwrote the rest."""
-    return any(_same_exe(entry.stat.pid, c.exe) for c in looks(program))
+    return any(tuple(entry.cmdline()) == c.argv for c in looks(program)) and real_uid(entry.stat.pid) == os.getuid()
 
 
 def _hit(entry: Entry, program: Program) -> bool:
