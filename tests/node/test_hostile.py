@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -14,8 +17,6 @@ import pytest
 from tests.node.conftest import gone
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.node.conftest import Node, Spawn, Until
 
 ROOT = pytest.mark.skipif(os.getuid() != 0, reason="needs root to give files to others and to mount; CI runs as root")
@@ -77,7 +78,7 @@ def test_every_problem_of_an_entry_at_its_place(node: Node) -> None:
         "5:12: 'a' comes after unknown 'zzz'",
         "6:38: 'a': restart.max_delay is shorter than restart.delay",
         "7:23: a cycle in after: b → c → b",
-        "8:30: expected a number from -20 to 19, found '99'",
+        "8:32: expected a number from -20 to 19, found '99'",
     ]
 
 
@@ -123,11 +124,13 @@ def test_a_manifest_in_a_folder_with_brackets(node: Node) -> None:
 
 @ROOT
 @pytest.mark.parametrize("kept", [False, True])
-def test_no_helper_of_root_lives_in_the_programs_environment(node: Node, until: Until, kept: bool) -> None:
+def test_no_helper_of_root_lives_in_the_programs_environment(
+    node: Node, until: Until, request: pytest.FixtureRequest, kept: bool
+) -> None:
     """What an env_file that its user may write asks of the dynamic linker must not reach root's interpreter."""
-    told = node.path / "ld"
-    told.mkdir()
+    told = Path(tempfile.mkdtemp())  # not below pytest's own folder, which is closed to others
     told.chmod(0o777)
+    request.addfinalizer(lambda: shutil.rmtree(told))
     env = node.write(f"LD_DEBUG=files\nLD_DEBUG_OUTPUT={told}/said\n", "user.env")
     os.chown(env, 65534, 65534)
     policy = ", restart: {on: failure}" if kept else ""
