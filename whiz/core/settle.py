@@ -62,6 +62,7 @@ def must_scan(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, wishes: Wis
 
 def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at: float = 0.0) -> tuple[Run, ...]:
     """Return every Run with what the look adds, new Runs for found processes included."""
+    seen = replace(seen, alive=seen.alive.union(f.proc for f in seen.found or ()))  # what was just found lives
     outcomes, trees = dict(seen.outcomes), None if seen.trees is None else dict(seen.trees)
     marked = {f.run: f for f in seen.found or () if f.run is not None and f.leader and not f.keeper}
     keepers = {f.run: f for f in seen.found or () if f.run is not None and f.keeper}

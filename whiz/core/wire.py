@@ -73,6 +73,18 @@ def _of(kind: type) -> Callable[[object], object]:
     return lambda value: load(kind, value)
 
 
+def _process(value: object) -> Proc:
+    proc = load(Proc, value)
+    if not 0 < proc.pid < 2**31:
+        raise ValueError(f"no process has pid {proc.pid}")
+    return proc
+
+
+def load_proc(words: object) -> Proc:
+    """Return the process that a chaperone names: boot id, pid, start ticks. Raise ValueError or TypeError."""
+    return _process(dict(zip(("boot", "pid", "ticks"), words, strict=True)))  # type: ignore[call-overload]
+
+
 _MOST = 1e15
 _TEXT = _exactly(str)
 # how a field is read, by the words of its annotation
@@ -91,8 +103,8 @@ _READ: Mapping[str, Callable[[object], object]] = {
     "Ending": _of(Ending),
     "Limits": _of(Limits),
     "Log": _of(Log),
-    "Proc | None": _or_none(_of(Proc)),
-    "tuple[Proc, ...]": _many(_of(Proc)),
+    "Proc | None": _or_none(_process),
+    "tuple[Proc, ...]": _many(_process),
     "tuple[str, ...]": _many(_TEXT),
     "tuple[int, ...]": _many(_whole),
     "tuple[tuple[str, str], ...]": _many(_many(_TEXT)),

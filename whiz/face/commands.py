@@ -67,6 +67,7 @@ def apply(args: argparse.Namespace) -> int:
 def _apply(args: argparse.Namespace, node: Node) -> int:
     from whiz.loop import converge  # noqa: PLC0415
 
+    node.store.runs()  # refuses a newer format before anything is written
     loaded = node.load(allow_empty=getattr(args, "allow_empty", False), keep=True)
     _complain(args, loaded, node)
     said: list[Step] = []

@@ -101,7 +101,7 @@ def main() -> None:
         os.dup2(null, fd)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
     os.chdir("/")
-    record: dict[str, object] = {"proc": born(pid), "ended": False}
+    record: dict[str, object] = {"proc": born(pid), "ended": False, "mark": env["WHIZ_RUN"]}
     write(outcome, record, False)
     ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert ended is not None

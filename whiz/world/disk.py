@@ -98,6 +98,15 @@ def unquoted(name: str) -> str:
     return name.replace("%2F", "/").replace("%25", "%")
 
 
+def names(folder: str, ending: str) -> list[str]:
+    """Return the names with this ending, without it, sorted; none where the directory cannot be read."""
+    try:
+        found = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted(n.removesuffix(ending) for n in found if n.endswith(ending) and not n.startswith("."))
+
+
 def is_file(path: str) -> bool:
     """Whether a regular file is there, a symlink followed."""
     return os.path.isfile(path)

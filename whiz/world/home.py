@@ -38,7 +38,8 @@ class Home:
         """Create what is missing. A state or log directory that cannot be made is found out by its writers."""
         try:
             os.makedirs(self.records, 0o755, exist_ok=True)
-            os.chmod(self.records, 0o700)
+            if os.stat(self.records).st_mode & 0o077:  # a read-only one that is right will do
+                os.chmod(self.records, 0o700)
         except OSError as exc:
             place = exc.filename or self.records
             hint = "whiz keeps its records there (--home DIR names another place)"

@@ -80,8 +80,8 @@ class Source:
                 return None
             good = expect(held)
             _programs(good)
-        except NewerFormat:
-            raise
+        except NewerFormat as exc:
+            raise NewerFormat(f"{self._good}: {exc}; upgrade whiz, or remove the file") from exc
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return good

@@ -47,7 +47,7 @@ class LocalHost:
         from whiz.world.host.scan import Table  # noqa: PLC0415
 
         table = Table(self.boot)
-        found = list(self._marked(table, runs))
+        found = [*self._marked(table, runs), *self._orphans({r.id for r in runs})]
         uids = {p.name: self._uid(p) for p in manifest.values() if p.want is not Want.DOWN}
         mains = frozenset(r.proc for r in runs if r.live and r.program.want is not Want.DOWN)
         found += matches(table, manifest, uids, mains)
@@ -82,6 +82,27 @@ class LocalHost:
                 for run in unsure:
                     if entry.stat.ticks / _TICKS >= run.started - 1 and textual(entry, run.program):
                         yield Found(run.program.name, entry.proc, run.id)
+
+    def _orphans(self, known: set[str]) -> Iterable[Found]:
+        """Yield what a chaperone wrote an outcome for while the Run's record could not be written."""
+        from whiz.core.model import Found  # noqa: PLC0415
+        from whiz.core.wire import load_proc  # noqa: PLC0415
+        from whiz.world.host.scan import parse_mark  # noqa: PLC0415
+
+        for folder in sorted({self._records, self._tasks}):
+            for name in disk.names(folder, ".outcome"):
+                if name.rpartition("@")[2] in known:
+                    continue
+                try:
+                    held = disk.read_json(f"{folder}/{name}.outcome")
+                    if not isinstance(held, dict):
+                        continue
+                    proc = load_proc(held["proc"])
+                    mark = parse_mark(str(held["mark"]))
+                except (OSError, ValueError, KeyError, TypeError):
+                    continue
+                if mark is not None and (mark.home, f"{disk.quoted(mark.name)}@{mark.run}") == (self._home, name):
+                    yield Found(mark.name, proc, mark.run, digest=mark.digest)
 
     def tree(self, run: Run, manifest: Manifest, runs: Sequence[Run]) -> tuple[Proc, ...]:
         """Return the living members of a Run's tree besides its main process, from this turn's scan."""
@@ -120,7 +141,7 @@ class LocalHost:
                 continue
             try:
                 now = read_stat(proc.pid)
-                if now is not None and now.ticks == proc.ticks:
+                if now is not None and now.ticks == proc.ticks and not now.kernel:
                     signal.pidfd_send_signal(fd, number)
             except (ProcessLookupError, PermissionError):
                 continue
@@ -134,6 +155,8 @@ class LocalHost:
             for proc in procs:
                 try:
                     fds.append(os.pidfd_open(proc.pid))
+                except ProcessLookupError:
+                    return  # it has ended since the look
                 except OSError:
                     continue
                 if not alive(proc, self.boot):
@@ -161,6 +184,8 @@ class LocalHost:
 
     def _outcome(self, run: Run, living: frozenset[Proc]) -> Outcome | None:
         """Return what the parent or the chaperone knows of a Run."""
+        from whiz.core.wire import load_proc  # noqa: PLC0415
+
         if run.proc in self._codes:
             return Outcome(exit=self._codes[run.proc], ended=True)
         if not run.program.kept or run.adopted or (run.proc in living and run.proc is not None):
@@ -172,9 +197,12 @@ class LocalHost:
         if not isinstance(held, dict):
             return None
         try:
-            proc = Proc(*held["proc"]) if "proc" in held else None
-            return Outcome(proc, held.get("error"), held.get("exit"), held["ended"] is True)
-        except (KeyError, TypeError):
+            proc = load_proc(held["proc"]) if "proc" in held else None
+            error, code = held.get("error"), held.get("exit")
+            if not isinstance(error, str | None) or not isinstance(code, int | None):
+                return None
+            return Outcome(proc, error, code, held["ended"] is True)
+        except (KeyError, TypeError, ValueError):
             return None
 
     def _outcome_path(self, run: Run) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 
 import psutil
@@ -11,6 +12,7 @@ from whiz.core.model import Proc, Run, Want
 from whiz.world.host.stat import Stat, read_stat
 
 _PASSES = 5
+_EXECS = 20
 RUN, KEEPER = "WHIZ_RUN", "WHIZ_KEEPER"
 
 
@@ -75,7 +77,7 @@ class Table:
 
     def _read(self, pid: int) -> None:
         stat = read_stat(pid)
-        if stat is None or stat.dead or 2 in (pid, stat.ppid):  # noqa: PLR2004  kthreadd and its children
+        if stat is None or stat.dead or stat.kernel:
             return
         entry = Entry(stat, Proc(self.boot, pid, stat.ticks))
         self._read_marks(entry)
@@ -83,7 +85,13 @@ class Table:
 
     def _read_marks(self, entry: Entry) -> None:
         try:
-            environ = psutil.Process(entry.proc.pid).environ()
+            process = psutil.Process(entry.proc.pid)
+            environ = process.environ()
+            for _ in range(_EXECS):
+                if environ or process.cmdline():
+                    break
+                time.sleep(0.001)  # in the middle of exec the kernel shows neither; nothing announces its end
+                environ = process.environ()
         except psutil.NoSuchProcess:
             return
         except (psutil.AccessDenied, OSError):
@@ -117,6 +125,8 @@ class Table:
             return ()  # the hit list names the process, not its family
         found: dict[int, Entry] = {}
         main = self.ours(run.proc)
+        if main is not None and main.stat.pid in (1, os.getpid()):
+            main = None  # a record that lies: who shares init's session is not of this tree
         roots = [e for e in (main, *map(self.ours, run.left)) if e is not None]
         guests = run.program.stop.tree == "session"
         for entry in self.entries.values():

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from whiz.core.model import Proc
 
+_KTHREAD = 0x00200000  # PF_KTHREAD in the kernel's include/linux/sched.h
+
 
 class Stat(NamedTuple):
-    """What /proc/PID/stat says. `ticks`: start, in clock ticks since boot."""
+    """What /proc/PID/stat says. `ticks`: start, in clock ticks since boot; `kernel`: whether it is the kernel's own."""
 
     pid: int
     state: str
@@ -20,6 +22,7 @@ class Stat(NamedTuple):
     group: int
     session: int
     ticks: int
+    kernel: bool = False
 
     @property
     def dead(self) -> bool:
@@ -47,7 +50,8 @@ def read_stat(pid: int) -> Stat | None:
         os.close(fd)
     # the command may contain spaces and ')': what counts stands behind the last one
     words = text[text.rindex(b")") + 2 :].split()
-    return Stat(pid, words[0].decode(), int(words[1]), int(words[2]), int(words[3]), int(words[19]))
+    kernel = int(words[6]) & _KTHREAD != 0  # their parent is pid 2, but in a container pid 2 is anybody
+    return Stat(pid, words[0].decode(), int(words[1]), int(words[2]), int(words[3]), int(words[19]), kernel)
 
 
 def alive(proc: Proc, boot: str) -> bool:

@@ -1,0 +1,96 @@
+"""The machine as it is, read from /proc alone: what the fault tests believe instead of whiz's own records."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import whiz
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+HOUSE = os.path.dirname(os.path.dirname(os.path.abspath(whiz.__file__)))  # where the whiz under test was imported from
+ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": HOUSE}
+WHIZ = (sys.executable, "-P", "-m", "whiz")
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """One process that has not exited."""
+
+    pid: int
+    ticks: int
+    leader: bool  # of its session
+    argv: tuple[str, ...]
+    env: dict[str, str]
+
+    @property
+    def chaperone(self) -> bool:
+        return any(word.endswith("/chaperone.py") for word in self.argv[:6])
+
+
+def stat(pid: int) -> tuple[str, int, int] | None:
+    """Return (state, session, start ticks), None for a number that nobody has."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            text = f.read()
+    except OSError:
+        return None
+    words = text[text.rindex(b")") + 2 :].split()
+    return words[0].decode(), int(words[3]), int(words[19])
+
+
+def processes(mark: str = "") -> Iterator[Live]:
+    """Yield every process of the machine whose environment contains these words."""
+    wanted = mark.encode()
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as f:
+                environ = f.read()
+            if wanted not in environ:
+                continue
+            with open(f"/proc/{name}/cmdline", "rb") as f:
+                cmdline = f.read()
+        except OSError:
+            continue
+        if not cmdline:
+            continue
+        known = stat(int(name))
+        if known is None or known[0] in "ZXx":
+            continue
+        pairs = (word.partition("=") for word in environ.decode(errors="replace").split("\0"))
+        argv = tuple(cmdline.decode(errors="replace").removesuffix("\0").split("\0"))
+        yield Live(int(name), known[2], known[1] == int(name), argv, {n: v for n, _, v in pairs})
+
+
+def until(holds: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+    """Look until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.002)
+
+
+def clear(mark: str) -> None:
+    """Kill every process with these words in its environment, and those they start meanwhile, until none is left."""
+
+    def none() -> bool:
+        left = list(processes(mark))
+        for p in left:
+            known = stat(p.pid)
+            if known is not None and known[2] == p.ticks:
+                try:
+                    os.kill(p.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        return not left
+
+    until(none, "every process of the test is gone")
