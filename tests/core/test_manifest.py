@@ -229,6 +229,8 @@ def test_roles_and_hosts() -> None:
         ({"programs": {"a": {"run": "/a", "instances": 0}}}, "expected a whole number from 1 to 1000, found '0'"),
         ({"programs": {"a": {"run": "/a", "env": ["A=1"]}}}, "expected NAME: value lines, found a list"),
         ({"programs": {"a": {"run": "/a", "env": {"A": {}}}}}, "expected a string, found a map"),
+        ({"programs": {"a": {"run": "/a", "env": {"A": "x\0"}}}}, "a NUL character cannot stand in an environment"),
+        ({"programs": {"a": {"run": "/a", "log": {"max": "9" * 30}}}}, f"expected a size such as 64MB or 1.5GiB, found '{'9' * 30}'"),
         ({"programs": {"a": {"run": "/a", "env": {"A=B": "1"}}}}, "'A=B' cannot name an environment variable"),
         ({"programs": {"a": {"run": "/a", "after": ["b c"]}}}, "expected a name of letters, digits, '.', '_' and '-', found 'b c'"),
         ({"programs": {"a": {"run": "/a", "after": ["camra"]}, "camera": {"run": "/c"}}}, "'a' comes after unknown 'camra'"),

@@ -28,7 +28,7 @@ from whiz.core.order import cycles, ordered
 from whiz.core.plan import plan
 from whiz.core.restart import ended_how
 from whiz.core.status import Row, counts, report, verdict
-from whiz.core.wire import digest, dump, dump_runs, load, load_runs
+from whiz.core.wire import digest, dump, dump_runs, load, load_proc, load_runs
 
 BOOT = "boot-1"
 P = Program(name="web", argv=("/web",))
@@ -153,6 +153,14 @@ def test_forecast_of_what_is_on_its_way() -> None:
     assert turns[-1] == ()
 
 
+def test_forecast_looks_beyond_a_running_task() -> None:
+    running = replace(RUN, program=TASK)
+    manifest = {"job": TASK, "web": replace(P, after=("job",))}
+    turns = list(forecast(manifest, (running,), Wishes(), 1000.0, BOOT))
+
+    assert [s.program.name for t in turns for s in t if isinstance(s, Start)] == ["web"]
+
+
 def test_order() -> None:
     assert ordered({"c": ["b"], "b": ["a"], "a": [], "z": ["unknown"]}) == ["a", "b", "c", "z"]
     assert cycles({"a": ["b"], "b": ["a"]}) == [["a", "b", "a"]]
@@ -194,6 +202,9 @@ def test_wire() -> None:
             load(Run, {**dump(RUN), field: value})
     with pytest.raises(ValueError, match="argv"):
         load(Program, {"name": "x"})
+    with pytest.raises(ValueError, match="no process has pid"):
+        load(Run, {**dump(RUN), "proc": {"boot": BOOT, "pid": 2**40, "ticks": 1}})
+    assert load_proc([BOOT, 5, 50]) == Proc(BOOT, 5, 50)
 
 
 def test_errors() -> None:

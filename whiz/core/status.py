@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from whiz.core.model import Kill, Start, State, Stop, Wait, Want
-from whiz.core.restart import crash_looping, ended_how, finished
+from whiz.core.restart import crash_looping, finished
 from whiz.core.settle import by_name, done, latest
 from whiz.core.words import spell_seconds
 
@@ -112,8 +112,6 @@ def _live(run: Run, want: Want, why: str) -> Row:
 
 
 def _calm(run: Run, now: float) -> str:
-    if run.exited is not None:
-        return f"{ended_how(run)}; its tree is still there"
     how = "adopted: was running already; seen for" if run.adopted else "up for"
     return f"{how} {spell_seconds(now - run.started)}"
 
