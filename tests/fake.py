@@ -79,7 +79,8 @@ class FakeHost:
         outcomes = tuple(
             (r.id, Outcome(exit=self.codes[r.proc], ended=True)) for r in runs if r.live and r.proc in self.codes
         )
-        return Seen(boot=self.boot, alive=frozenset(self.procs), outcomes=outcomes)
+        known = {p for r in runs if r.live for p in (r.proc, r.keeper, *r.left) if p is not None}
+        return Seen(boot=self.boot, alive=frozenset(known & self.procs.keys()), outcomes=outcomes)
 
     def scan(self, manifest: Manifest, runs: Sequence[Run]) -> Seen:
         seen = self.look(runs)

@@ -13,7 +13,6 @@ from whiz.world.host.stat import alive, boot_id, identify, read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from subprocess import Popen
 
     from whiz.core.model import Found
     from whiz.world.host.scan import Table
@@ -27,7 +26,7 @@ class LocalHost:
     def __init__(self, home_id: str, logs: str, records: str, tasks: str) -> None:
         self._home = home_id
         self._logs, self._records, self._tasks = logs, records, tasks
-        self._children: dict[Proc, Popen[bytes]] = {}
+        self._children: set[Proc] = set()
         self._codes: dict[Proc, int] = {}
         self._table: Table | None = None
         self.boot = boot_id()
@@ -120,13 +119,13 @@ class LocalHost:
         name = run.program.name
         mark = str(Mark(self._home, name, run.id, digest(run.program)))
         try:
-            child, keeper = spawn(run.program, mark, f"{self._logs}/{disk.quoted(name)}.log", self._outcome_path(run))
+            pid, keeper = spawn(run.program, mark, f"{self._logs}/{disk.quoted(name)}.log", self._outcome_path(run))
         except (OSError, ValueError, OverflowError) as exc:
             return Outcome(error=_said(exc), ended=True)
-        proc = identify(child.pid, self.boot)
+        proc = identify(pid, self.boot)
         if proc is None:
             return Outcome(error="it vanished before it could be looked at", ended=True)
-        self._children[proc] = child
+        self._children.add(proc)
         return Outcome(proc=proc, keeper=keeper)
 
     def signal(self, procs: Iterable[Proc], name: str) -> None:
@@ -169,18 +168,16 @@ class LocalHost:
 
     def _reap(self) -> None:
         """Collect our own children, each by its number, and never anybody else's."""
-        for proc, child in list(self._children.items()):
+        for proc in tuple(self._children):
             try:
                 info = os.waitid(os.P_PID, proc.pid, os.WEXITED | os.WNOHANG)
             except ChildProcessError:
-                info = None  # a foreign wait took it: how it ended is not known
-                child.returncode = 0
+                pass  # a foreign wait took it: how it ended is not known
             else:
                 if info is None:
                     continue
-                child.returncode = 0
                 self._codes[proc] = info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
-            del self._children[proc]
+            self._children.discard(proc)
 
     def _outcome(self, run: Run, living: frozenset[Proc]) -> Outcome | None:
         """Return what the parent or the chaperone knows of a Run."""

@@ -116,8 +116,8 @@ def env_pairs(path: str) -> Iterator[tuple[str, str]]:
         yield name.strip(), value
 
 
-def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[subprocess.Popen[bytes], bool]:
-    """Start the program; return its process, or its chaperone's and True. Raise OSError in the system's words.
+def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[int, bool]:
+    """Start the program; return its pid, or its chaperone's and True. Raise OSError in the system's words.
 
     No Python runs between fork and exec. Descriptors are not closed one by one: ours are close-on-exec, which lets
     go of the home's lock at the exec and not before.
@@ -156,9 +156,9 @@ def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[subproce
 
 
 def _channel(env: dict[str, str]) -> int:
-    """Return a descriptor that holds a program's environment for a helper, which must not live in it.
+    """Return a descriptor that holds a program's environment for the chaperone or exec step, which must not live in it.
 
-    The helper may be root's Python while the environment (LD_PRELOAD, PYTHON...) is written by somebody else.
+    That may be root's Python while the environment (LD_PRELOAD, PYTHON...) is written by somebody else.
     """
     import json  # noqa: PLC0415
 
@@ -167,8 +167,8 @@ def _channel(env: dict[str, str]) -> int:
     return fd
 
 
-def _popen(exe: str, argv: list[str], env: dict[str, str], cwd: str, umask: int, out: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603  running what the manifest says is the purpose
+def _popen(exe: str, argv: list[str], env: dict[str, str], cwd: str, umask: int, out: int) -> int:
+    child = subprocess.Popen(  # noqa: S603  running what the manifest says is the purpose
         argv,
         executable=exe,
         env=env,
@@ -180,14 +180,16 @@ def _popen(exe: str, argv: list[str], env: dict[str, str], cwd: str, umask: int,
         start_new_session=True,
         close_fds=False,
     )
+    child.returncode = 0  # the host reaps by number; subprocess is to leave it alone
+    return child.pid
 
 
-def _stepped(exe: str, argv: list[str], env: dict[str, str], umask: int, out: int) -> subprocess.Popen[bytes]:
+def _stepped(exe: str, argv: list[str], env: dict[str, str], umask: int, out: int) -> int:
     """Start through the exec step and wait until it has become the program or said why not."""
     r, w = os.pipe()
     try:
         os.set_inheritable(w, True)
-        child = _popen(exe, argv, env | {"WHIZ_ERROR_FD": str(w)}, "/", umask, out)
+        pid = _popen(exe, argv, env | {"WHIZ_ERROR_FD": str(w)}, "/", umask, out)
     except OSError:
         os.close(r)
         raise
@@ -196,9 +198,9 @@ def _stepped(exe: str, argv: list[str], env: dict[str, str], umask: int, out: in
     with open(r, "rb") as said:
         words = said.read().decode(errors="replace")
     if words:
-        child.wait()
+        os.waitpid(pid, 0)
         raise OSError(errno.EINVAL, words)
-    return child
+    return pid
 
 
 def _settings(program: Program, account: Who) -> str | None:
