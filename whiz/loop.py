@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from whiz.core.model import Kill, Outcome, Run, Start, Stop, Wait, Want
 from whiz.core.plan import plan
 from whiz.core.restart import streak
 from whiz.core.settle import latest, must_scan, settle
+from whiz.core.value import replace, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,7 +66,7 @@ class Store(Protocol):
         """Append one fact to the history."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Clock:
     """The moments a turn is told. `boot`: CLOCK_BOOTTIME, for decisions; `wall`: for people; `name`: a new Run's id."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -31,6 +30,7 @@ from whiz.core.model import (
 from whiz.core.order import ordered
 from whiz.core.plan import plan
 from whiz.core.settle import settle
+from whiz.core.value import replace
 from whiz.core.wire import dump_runs, load_runs
 from whiz.loop import converge, observe, turn
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from whiz.core.errors import ManifestError
 from whiz.core.manifest import Document, Identity, build, includes, mentions, parse_lines
 from whiz.core.model import Ending, Limits, Log, Manifest, On, Restart, Want
 from whiz.core.shape import Node, Report
+from whiz.core.value import replace
 
 
 def lines(text: str, path: str = "/etc/whiz/whizzifest") -> Document:

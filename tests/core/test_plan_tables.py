@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from whiz.core.model import Kill, Proc, Program, Run, Start, Step, Stop, Wishes
 from whiz.core.plan import plan
+from whiz.core.value import replace
 from whiz.core.wire import load
 
 BOOT = "boot-1"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from whiz.core.model import Found, Manifest, Outcome, Proc, Program, Run, Seen, State, Want, Wishes
 from whiz.core.settle import done, must_scan, settle, strangers
+from whiz.core.value import replace
 from whiz.core.wire import digest
 
 BOOT = "boot-1"

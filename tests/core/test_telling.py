@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from whiz.core.diff import changes, masked
@@ -28,6 +26,7 @@ from whiz.core.order import cycles, ordered
 from whiz.core.plan import plan
 from whiz.core.restart import ended_how
 from whiz.core.status import Row, counts, report, verdict
+from whiz.core.value import replace
 from whiz.core.wire import digest, dump, dump_runs, load, load_proc, load_runs
 
 BOOT = "boot-1"

@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.faults.outside import ENV, WHIZ, Live, clear, processes, stat, until
 from whiz.core.model import Log, On, Proc, Program, Restart, Run, Want
+from whiz.core.value import replace
 from whiz.core.wire import dump_runs
 from whiz.loop import Clock, turn
 from whiz.world.host import LocalHost

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from tests.fake import FakeHost, FakeStore
 from whiz.core.model import On, Outcome, Proc, Program, Restart, Run, Seen, State, Want
 from whiz.core.settle import settle
+from whiz.core.value import replace
 from whiz.loop import Clock, Host, Store, converge
 from whiz.world.host import LocalHost
 from whiz.world.store import FileStore

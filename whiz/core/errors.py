@@ -10,7 +10,7 @@ WhizError
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from whiz.core.value import value
 
 
 class WhizError(Exception):
@@ -39,7 +39,7 @@ class Busy(WhizError):
     code = 75
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value
 class Problem:
     """One mistake in one file. `line` and `column` count from 1; 0 means the file as a whole."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from whiz.core.model import Kill, Proc, Run, Start, Stop, Wait, Want
 from whiz.core.plan import plan
 from whiz.core.settle import latest
+from whiz.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from whiz.core import keys
@@ -11,11 +11,13 @@ from whiz.core.errors import ManifestError
 from whiz.core.model import Ending, Limits, Log, On, Program, Restart, Want
 from whiz.core.order import cycles
 from whiz.core.shape import BAD, Node, Report, good_name, unique
+from whiz.core.value import replace
 from whiz.core.words import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from whiz.core.errors import Problem
     from whiz.core.model import Manifest
 
 
@@ -116,10 +118,14 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
             entries[f"hitlist/{path}"] = Program(name=f"hitlist/{path}", argv=(path,), want=Want.DOWN)
     entries = {name: _expanded(p, families, where) for name, p in entries.items()}
     _refuse_cycles(entries, where)
-    problems = tuple(sorted({p for doc in docs for p in doc.report.problems}))
+    problems = tuple(sorted({p for doc in docs for p in doc.report.problems}, key=_place))
     if problems:
         raise ManifestError(problems)
     return entries
+
+
+def _place(problem: Problem) -> tuple[str, int, int, str]:
+    return problem.file, problem.line, problem.column, problem.message
 
 
 def _pairs(root: Node | None) -> list[tuple[Node, Node]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
+
+from whiz.core.value import record, value
 
 
 class Want(StrEnum):
@@ -23,7 +24,7 @@ class On(StrEnum):
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Restart:
     """When a program may start again. Times in seconds."""
 
@@ -35,7 +36,7 @@ class Restart:
     success_codes: tuple[int, ...] = (0,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ending:
     """How a program is stopped: which signal, how long it may take (s), how much of its tree."""
 
@@ -44,7 +45,7 @@ class Ending:
     tree: str = "all"  # or "session": descendants that left the session are guests
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Limits:
     """Ceilings for the process: bytes, CPU seconds, counts. None leaves the machine's own."""
 
@@ -55,7 +56,7 @@ class Limits:
     core: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Log:
     """Where output goes, and how many bytes of it are kept."""
 
@@ -63,7 +64,7 @@ class Log:
     max: int = 10_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Program:
     """What to run and what we wish of it."""
 
@@ -122,7 +123,7 @@ def same_process(a: Program, b: Program) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Proc:
     """A process as the kernel names it; a bare pid names nothing. `ticks`: field 22 of /proc/PID/stat."""
 
@@ -150,7 +151,7 @@ class State(StrEnum):
 BAD = frozenset({State.FAILED, State.ERROR, State.LOST})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Run:
     """One execution of a program. It only ever gains facts. Times are CLOCK_BOOTTIME seconds but for `at`."""
 
@@ -197,7 +198,7 @@ class Run:
         return State.SUCCEEDED if self.exit in self.program.restart.success_codes else State.FAILED
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """What a chaperone or a parent knows of a Run.
 
@@ -211,7 +212,7 @@ class Outcome:
     keeper: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Found:
     """A process that belongs to a name: by our mark (with run id) or by exact match (without)."""
 
@@ -223,7 +224,7 @@ class Found:
     leader: bool = True  # of a session, as everything is that whiz starts; its children need not be
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Seen:
     """One look at the machine. `trees` and `found` are None unless all of /proc was read."""
 
@@ -234,7 +235,7 @@ class Seen:
     found: tuple[Found, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wishes:
     """What was asked for by command: names held down, and the Run that each restart ends."""
 
@@ -242,7 +243,7 @@ class Wishes:
     restarts: frozenset[tuple[str, str]] = frozenset()  # (name, run id)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Start:
     """Order: start this program."""
 
@@ -250,7 +251,7 @@ class Start:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stop:
     """Order: ask this Run to end."""
 
@@ -258,7 +259,7 @@ class Stop:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Kill:
     """Order: end this Run by force."""
 
@@ -266,7 +267,7 @@ class Kill:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wait:
     """Nothing to do for this program before `until` (None: until something else changes)."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from whiz.core.diff import changes
@@ -10,6 +9,7 @@ from whiz.core.model import Kill, Run, Start, State, Stop, Wait, Want, same_proc
 from whiz.core.order import ordered
 from whiz.core.restart import ended_how, finished, next_start
 from whiz.core.settle import by_name, done, latest
+from whiz.core.value import value
 from whiz.core.words import spell_seconds
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ STARTING = 0.02  # s between looks at a chaperone that has not yet said how the 
 INSISTING = 1.0  # s between two SIGKILLs to what will not go
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Board:
     """Everything one plan looks at."""
 

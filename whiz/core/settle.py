@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from whiz.core.model import Found, Outcome, Program, Run, State, Want, same_process
 from whiz.core.restart import finished
+from whiz.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

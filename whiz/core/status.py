@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from whiz.core.model import Kill, Start, State, Stop, Wait, Want
 from whiz.core.restart import crash_looping, finished
 from whiz.core.settle import by_name, done, latest
+from whiz.core.value import record
 from whiz.core.words import spell_seconds
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TROUBLE = frozenset({State.ERROR, State.FAILED, State.LOST, State.CRASH_LOOP})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Row:
     """One program as status shows it. `since`: wall time; `next`: CLOCK_BOOTTIME of the next attempt."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from whiz.core.errors import NewerFormat
 from whiz.core.model import PROCESS_FIELDS, Ending, Limits, Log, On, Proc, Program, Restart, Run, Want
+from whiz.core.value import defaults, fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,26 +16,23 @@ T = TypeVar("T")
 
 
 def dump(value: object) -> Any:  # noqa: ANN401  JSON has no narrower name
-    """Return the JSON shape of a value: dataclasses as objects without the fields that hold their default."""
-    if hasattr(value, "__dataclass_fields__"):
-        out = {}
-        for f in fields(value):  # type: ignore[arg-type]
-            held = getattr(value, f.name)
-            if f.default is MISSING or held != f.default:
-                out[f.name] = dump(held)
-        return out
+    """Return the JSON shape of a value: values as objects without the fields that hold their default."""
+    if hasattr(value, "__match_args__"):
+        usual = defaults(type(value))
+        held = {name: getattr(value, name) for name in fields(type(value))}
+        return {n: dump(v) for n, v in held.items() if n not in usual or v != usual[n]}
     if isinstance(value, tuple | list):
         return [dump(v) for v in value]
     return value
 
 
 def load(kind: type[T], data: object) -> T:
-    """Return the dataclass that `dump` wrote; raise ValueError when the data is not of its shape."""
+    """Return the value that `dump` wrote; raise ValueError when the data is not of its shape."""
     if not isinstance(data, dict):
         raise ValueError(f"{kind.__name__} is not an object")
-    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    known = fields(kind)
     try:
-        return kind(**{key: _READ[known[key].type](held) for key, held in data.items()})
+        return kind(**{key: _READ[known[key]](held) for key, held in data.items()})
     except (KeyError, TypeError, ValueError) as exc:
         raise ValueError(f"{kind.__name__}: {exc}") from exc
 

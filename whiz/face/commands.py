@@ -12,6 +12,7 @@ from whiz.core.errors import Busy, HomeError, UsageError
 from whiz.core.model import Step, Wait
 from whiz.core.plan import plan
 from whiz.core.status import TROUBLE, counts, report, verdict
+from whiz.core.wire import dump
 from whiz.face import render
 from whiz.face.node import Node
 
@@ -278,9 +279,7 @@ def _summary(rows: tuple[Row, ...], steps: Plan) -> str:
 
 
 def _problems(loaded: Loaded, node: Node) -> dict[str, object]:
-    from dataclasses import asdict  # noqa: PLC0415
-
-    return {"problems": [asdict(p) for p in loaded.problems], "complaints": node.store.complaints}
+    return {"problems": [dump(p) for p in loaded.problems], "complaints": node.store.complaints}
 
 
 def _complain(args: argparse.Namespace, loaded: Loaded, node: Node) -> None:

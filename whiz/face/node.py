@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from whiz.core.errors import Busy, ManifestError, UsageError
+from whiz.core.value import replace
 from whiz.loop import Clock, observe
 from whiz.world.disk import is_file, quoted
 from whiz.world.home import Home, home

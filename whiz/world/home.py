@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
 from zlib import crc32
 
 from whiz.core.errors import Busy, HomeError
+from whiz.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Home:
     """Where one whiz keeps things."""
 

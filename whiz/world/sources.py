@@ -8,12 +8,12 @@ import glob
 import os
 import stat
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from whiz import __version__
 from whiz.core.errors import ManifestError, NewerFormat, Problem
 from whiz.core.model import Manifest, Program
+from whiz.core.value import value
 from whiz.core.wire import FORMAT, dump, expect, load
 from whiz.world import disk
 
@@ -27,7 +27,7 @@ _PATIENCE = 2.0  # s given to somebody who has the file open for writing
 _DEEP = 8  # includes within includes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Loaded:
     """The manifest in force. `problems` say why it is not what the file says now."""
 
