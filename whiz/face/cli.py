@@ -9,7 +9,7 @@ import signal
 import sys
 
 from whiz.core.errors import ManifestError, WhizError
-from whiz.face import commands
+from whiz.face import commands, voice
 from whiz.face.parser import build_parser
 
 
@@ -27,10 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     except WhizError as exc:
         return _fail(argv, exc)
     except KeyboardInterrupt:
-        _warn("interrupted; programs go on")
+        voice.warn("interrupted; programs go on")
         return 130
     except BrokenPipeError:
-        commands.deafen()
+        voice.deafen()
         return 141
 
 
@@ -94,18 +94,11 @@ def _as_root() -> None:
 def _fail(words: list[str] | None, exc: WhizError) -> int:
     """Say what went wrong, as JSON too where that was asked for."""
     if "--json" in (sys.argv if words is None else words):
-        said = {"version": commands.VERSION, "error": str(exc), "exit": exc.code}
+        said = {"version": voice.VERSION, "error": str(exc), "exit": exc.code}
         print(json.dumps(said, ensure_ascii=False))  # noqa: T201
     for line in exc.problems if isinstance(exc, ManifestError) else [exc]:
-        _warn(str(line))
+        voice.warn(str(line))
     return exc.code
-
-
-def _warn(text: str) -> None:
-    try:
-        print(f"whiz: {text}", file=sys.stderr)  # noqa: T201
-    except OSError:
-        return  # nobody hears us
 
 
 if __name__ == "__main__":

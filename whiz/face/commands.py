@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from whiz.core.model import Step, Wait
 from whiz.core.plan import plan
 from whiz.core.status import TROUBLE, counts, report, verdict
 from whiz.core.wire import dump
-from whiz.face import render
+from whiz.face import render, voice
 from whiz.face.node import Node
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from whiz.core.model import Plan
     from whiz.core.status import Row
     from whiz.world.sources import Loaded
-
-VERSION = 1  # of every JSON that whiz prints
 
 
 def check(args: argparse.Namespace) -> int:
@@ -49,12 +46,12 @@ def check(args: argparse.Namespace) -> int:
     acts = [s for s in steps if not isinstance(s, Wait)]
     code = 2 if loaded.stale else 3 if acts else verdict(rows, first)
     _complain(args, loaded, node)
-    if _json(args):
-        _print({"steps": [render.as_json(s) for s in steps], **_problems(loaded, node), "exit": code})
+    if voice.wants_json(args):
+        voice.say_json({"steps": [render.as_json(s) for s in steps], **_problems(loaded, node), "exit": code})
     else:
         for step in steps:
-            _say(args, render.line(step, colour=render.coloured()))
-        _say(args, f"{len(acts)} changes pending" if acts else _summary(rows, first))
+            voice.say(args, render.line(step, colour=render.coloured()))
+        voice.say(args, f"{len(acts)} changes pending" if acts else _summary(rows, first))
     return code
 
 
@@ -77,21 +74,21 @@ def _apply(args: argparse.Namespace, node: Node) -> int:
         """Say a step; that nobody listens any more, or that the disk is full, does not stop the turn."""
         said.append(step)
         try:
-            _say(args, render.line(step, colour=render.coloured()))
+            voice.say(args, render.line(step, colour=render.coloured()))
         except OSError:
-            deafen()
+            voice.deafen()
 
     steps = converge(node.host, node.store, loaded.manifest, node.clock, args.wait, tell, doubt=node.doubt(loaded))
     _trim(node, loaded)
     rows = report(loaded.manifest, node.store.runs(), node.store.wishes(), steps, node.clock.boot())
     code = 2 if loaded.stale else verdict(rows, steps)
-    if _json(args):
-        _print({"steps": [render.as_json(s) for s in said], **_problems(loaded, node), "exit": code})
+    if voice.wants_json(args):
+        voice.say_json({"steps": [render.as_json(s) for s in said], **_problems(loaded, node), "exit": code})
     else:
         for row in rows:
             if row.state in TROUBLE:
-                _warn(f"{row.name}: {row.state}: {row.why}")
-        _say(args, _summary(rows, steps))
+                voice.warn(f"{row.name}: {row.state}: {row.why}")
+        voice.say(args, _summary(rows, steps))
     return code
 
 
@@ -102,7 +99,7 @@ def _trim(node: Node, loaded: Loaded) -> None:
     try:
         logs.cap(node.home.log, limits)
     except OSError as exc:
-        _warn(f"{node.home.log}: {exc.strerror}; logs are not trimmed")
+        voice.warn(f"{node.home.log}: {exc.strerror}; logs are not trimmed")
 
 
 def status(args: argparse.Namespace) -> int:
@@ -118,7 +115,7 @@ def status(args: argparse.Namespace) -> int:
             wanted = node.named(args.names, loaded.manifest)
             rows = tuple(r for r in rows if r.name in wanted)
         code = 2 if loaded.stale else verdict(rows, steps)
-        if args.watch and not _json(args):
+        if args.watch and not voice.wants_json(args):
             sys.stdout.write("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
         _show(args, node, loaded, rows, steps, code)
         if not args.watch:
@@ -130,17 +127,17 @@ def _show(args: argparse.Namespace, node: Node, loaded: Loaded, rows: tuple[Row,
     from whiz.face.statustable import as_json, lines, strangers_of  # noqa: PLC0415
 
     odd = strangers_of(node, loaded.manifest)
-    if _json(args):
-        _print({"programs": as_json(rows), "strangers": odd, **_problems(loaded, node), "exit": code})
+    if voice.wants_json(args):
+        voice.say_json({"programs": as_json(rows), "strangers": odd, **_problems(loaded, node), "exit": code})
         return
     _complain(args, loaded, node)
     for text in lines(rows):
-        _say(args, text)
+        voice.say(args, text)
     for stranger in odd:
-        _say(
+        voice.say(
             args, f"stranger: pid {stranger['pid']} is also what {stranger['program']!r} asks for; whiz leaves it alone"
         )
-    _say(args, _summary(rows, steps))
+    voice.say(args, _summary(rows, steps))
 
 
 def hold(args: argparse.Namespace) -> int:
@@ -170,7 +167,7 @@ def _wish(args: argparse.Namespace, note: Callable[[Node, str], bool], otherwise
     node = Node(args, act=True)
     for name in node.named(args.names, node.load().manifest, sorted(node.store.wishes().held)):
         if not note(node, name):
-            _say(args, f"{name} {otherwise}")
+            voice.say(args, f"{name} {otherwise}")
     try:
         node.lock(args.wait)
     except Busy as exc:
@@ -193,22 +190,22 @@ def logs(args: argparse.Namespace) -> int:
         program = loaded.manifest.get(name)
         if program is not None and program.log.to != "file":
             where = "journald: journalctl -t " + name if program.log.to == "journal" else "nowhere"
-            _warn(f"{name}: its output goes to {where}")
+            voice.warn(f"{name}: its output goes to {where}")
             continue
         try:
             last, offset = tail(node.log(name), args.lines)
         except FileNotFoundError:
-            _warn(f"{name}: no output yet")
+            voice.warn(f"{name}: no output yet")
             last = b""
         except OSError as exc:
             raise HomeError(f"{node.log(name)}: {exc.strerror}") from exc
         parts.append({"name": name, "lines": last.decode(errors="replace").splitlines()})
-        if not _json(args):
+        if not voice.wants_json(args):
             out.write((f"==> {name} <==\n".encode() if len(names) > 1 else b"") + last)
-    if _json(args):
-        _print({"programs": parts})
+    if voice.wants_json(args):
+        voice.say_json({"programs": parts})
     out.flush()
-    if args.follow and not _json(args):
+    if args.follow and not voice.wants_json(args):
         for piece in follow(node.log(names[0]), offset):
             out.write(piece)
             out.flush()
@@ -224,13 +221,13 @@ def history(args: argparse.Namespace) -> int:
         if not args.names or str(f.get("program")).partition(":")[0] in args.names or f.get("program") in args.names
     ]
     facts = facts[-args.lines :] if args.lines else []
-    if _json(args):
-        _print({"history": facts})
+    if voice.wants_json(args):
+        voice.say_json({"history": facts})
         return 0
     from whiz.face.statustable import fact_line  # noqa: PLC0415
 
     for fact in facts:
-        _say(args, fact_line(fact))
+        voice.say(args, fact_line(fact))
     return 0
 
 
@@ -247,13 +244,13 @@ def explain(args: argparse.Namespace) -> int:
     steps = plan(loaded.manifest, runs, node.store.wishes(), now, node.host.boot)
     rows = {r.name: r for r in report(loaded.manifest, runs, node.store.wishes(), steps, now)}
     parts = [explanation(name, loaded.manifest, runs, steps, rows[name], now) for name in names]
-    if _json(args):
-        _print({"programs": parts})
+    if voice.wants_json(args):
+        voice.say_json({"programs": parts})
         return 0
     for part in parts:
         for key, value in part.items():
             shown = "\n".join(value) if isinstance(value, list) else str(value)
-            _say(args, f"{key + ':':<11}" + shown.replace("\n", "\n" + " " * 11))
+            voice.say(args, f"{key + ':':<11}" + shown.replace("\n", "\n" + " " * 11))
     return 0
 
 
@@ -284,36 +281,11 @@ def _problems(loaded: Loaded, node: Node) -> dict[str, object]:
 
 def _complain(args: argparse.Namespace, loaded: Loaded, node: Node) -> None:
     """Say why the file is not in force."""
-    if _json(args):
+    if voice.wants_json(args):
         return
     for problem in loaded.problems:
-        _warn(str(problem))
+        voice.warn(str(problem))
     if loaded.stale and loaded.manifest:
-        _warn(f"{node.path}: the last good version stays in force until this is mended")
+        voice.warn(f"{node.path}: the last good version stays in force until this is mended")
     if loaded.kept is not None:
-        _warn(f"{loaded.kept}; the last good whizzifest cannot be kept there")
-
-
-def _json(args: argparse.Namespace) -> bool:
-    return bool(getattr(args, "json", False))
-
-
-def _print(data: dict[str, object]) -> None:
-    print(json.dumps({"version": VERSION, **data}, ensure_ascii=False))  # noqa: T201
-
-
-def deafen() -> None:
-    """Point stdout to where writing succeeds, so that the interpreter's own flush does too."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def _say(args: argparse.Namespace, text: str) -> None:
-    if not getattr(args, "quiet", False) and not _json(args):
-        print(text, flush=True)  # noqa: T201
-
-
-def _warn(text: str) -> None:
-    try:
-        print(f"whiz: {text}", file=sys.stderr)  # noqa: T201
-    except OSError:
-        return  # nobody hears us
+        voice.warn(f"{loaded.kept}; the last good whizzifest cannot be kept there")

@@ -1,0 +1,42 @@
+"""How whiz speaks: words for people on stdout, problems on stderr, JSON where it was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+VERSION = 1  # of every JSON that whiz prints
+
+
+def wants_json(args: argparse.Namespace) -> bool:
+    """Whether the call asked for JSON."""
+    return bool(getattr(args, "json", False))
+
+
+def say_json(data: dict[str, object]) -> None:
+    """Print an answer with its version."""
+    print(json.dumps({"version": VERSION, **data}, ensure_ascii=False))  # noqa: T201
+
+
+def deafen() -> None:
+    """Point stdout to where writing succeeds, so that the interpreter's own flush does too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def say(args: argparse.Namespace, text: str) -> None:
+    """Print a line, unless quiet or JSON was asked for."""
+    if not getattr(args, "quiet", False) and not wants_json(args):
+        print(text, flush=True)  # noqa: T201
+
+
+def warn(text: str) -> None:
+    """Print a problem."""
+    try:
+        print(f"whiz: {text}", file=sys.stderr)  # noqa: T201
+    except OSError:
+        return  # nobody hears us
