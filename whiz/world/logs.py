@@ -6,6 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from whiz.world import disk
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -45,15 +47,30 @@ def trim(path: str, most: int) -> int:
     """
     with open(path, "r+b", buffering=0) as f:
         st = os.fstat(f.fileno())
-        keep = most // 2
-        cut = (st.st_size - keep) // st.st_blksize * st.st_blksize
+        cut = (st.st_size - most // 2) // st.st_blksize * st.st_blksize
         if cut > 0 and not _collapse(f.fileno(), cut):
-            f.seek(st.st_size - keep)
-            newest = f.read(keep)
+            f.seek(cut)
+            newest = f.read()
             f.truncate(0)
             with open(path, "ab", buffering=0) as again:
                 again.write(newest)
+        if cut > 0:
+            disk.write(_sidecar(path), f"{st.st_ino} {trimmed(path, st.st_ino) + cut}", durable=False)
         return os.fstat(f.fileno()).st_size
+
+
+def _sidecar(path: str) -> str:
+    folder, name = os.path.split(path)
+    return f"{folder}/.{name}.trimmed"
+
+
+def trimmed(path: str, inode: int) -> int:
+    """Return how many bytes were cut from the front of this very file so far, so that offsets stay logical."""
+    try:
+        words = (disk.read(_sidecar(path)) or b"").split()
+        return int(words[1]) if len(words) == 2 and int(words[0]) == inode else 0  # noqa: PLR2004  inode, bytes
+    except (OSError, ValueError):
+        return 0
 
 
 def _collapse(fd: int, length: int) -> bool:
@@ -80,8 +97,9 @@ def tail(path: str, lines: int) -> tuple[bytes, int]:
 
 
 def follow(path: str, offset: int, every: float = 0.2) -> Iterator[bytes]:
-    """Yield what is appended, for ever; a log that was trimmed, renamed or deleted is taken up again."""
-    f, inode = None, 0
+    """Yield what is appended behind `offset`, for ever; trimmed, renamed or deleted, a log is taken up again."""
+    f, inode, at = None, 0, offset  # at: counted from the first byte ever written to this file
+    short = False
     while True:
         try:
             st = os.stat(path)
@@ -89,15 +107,24 @@ def follow(path: str, offset: int, every: float = 0.2) -> Iterator[bytes]:
             time.sleep(every)  # nothing there to wait on
             continue
         if f is None or st.st_ino != inode:
-            if f is not None:
+            if f is None:
+                at = offset + trimmed(path, st.st_ino)
+            else:
                 yield f.read()
                 f.close()
-                offset = 0
+                at = 0
             f, inode = open(path, "rb"), st.st_ino  # noqa: SIM115  it stays open between yields
-        offset = min(offset, st.st_size)
-        f.seek(offset)
+        here = at - trimmed(path, inode)
+        if here > st.st_size and not short:
+            short = True  # being trimmed just now, or truncated by somebody: the next look tells
+            time.sleep(every)
+            continue
+        if here > st.st_size:
+            at = here = 0
+        short = False
+        f.seek(max(0, here))
         new = f.read(_PIECE)
-        offset += len(new)
+        at = max(at, at - here) + len(new)
         if new:
             yield new
         else:
