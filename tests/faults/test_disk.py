@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import random
-import shutil
 import subprocess
 import time
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.faults.outside import ENV, WHIZ, Live, clear, processes, until
+from tests.tools import needs
 from whiz.core.model import Log, On, Program, Restart
 from whiz.loop import Clock, turn
 from whiz.world.host import LocalHost
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from whiz.core.model import Manifest
 
 root = pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system takes root")
-straced = pytest.mark.skipif(shutil.which("strace") is None, reason="system calls are made to fail by strace(1)")
+straced = needs("strace")
 
 
 class Node:

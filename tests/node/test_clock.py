@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.tools import needs
+
 if TYPE_CHECKING:
     from tests.node.conftest import Node, Until
 
@@ -20,6 +22,7 @@ def at(step: str, node: Node, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["faketime", "-f", step, *whiz], check=False, capture_output=True, text=True, env=env)
 
 
+@needs("faketime")
 @pytest.mark.parametrize("step", ["+50y", "-50y"])
 def test_steps_of_the_wall_clock(node: Node, until: Until, step: str) -> None:
     deaf = f"trap '' TERM; touch {node.path}/up; exec sleep 1000"
