@@ -88,14 +88,15 @@ class Node:
     def ours(self) -> list[psutil.Process]:
         """Return every process that carries this home's mark, looked for from outside."""
         found = []
-        for process in psutil.process_iter():
+        for pid in psutil.pids():  # process_iter() would hand out what it remembers of a number
             try:
+                process = psutil.Process(pid)
                 env = process.environ()
+                marks = (env.get("WHIZ_RUN", ""), env.get("WHIZ_KEEPER", ""))
+                if any(m.startswith(f"{home(str(self.path)).id}/") for m in marks) and process.status() != "zombie":
+                    found.append(process)
             except psutil.Error:
                 continue
-            marks = (env.get("WHIZ_RUN", ""), env.get("WHIZ_KEEPER", ""))
-            if any(m.startswith(f"{home(str(self.path)).id}/") for m in marks) and process.status() != "zombie":
-                found.append(process)
         return found
 
     def kill_all(self) -> None:

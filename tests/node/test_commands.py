@@ -96,6 +96,8 @@ def test_cron_overlap(node: Node) -> None:
     codes = [p.wait() for p in many]
     assert set(codes) <= {0, 75}
     assert 0 in codes
+    starts = [f["program"] for f in node.facts() if f["event"] == "start"]
+    assert sorted(starts) == [f"p{n}" for n in range(10)]
     assert len(node.ours()) == 10
 
 
@@ -151,6 +153,7 @@ def test_json_everywhere(node: Node) -> None:
     node.write("x", "broken")
     data = json.loads(node.command("-m", f"{node.path}/broken", "check", "--json").stdout)
     assert data["exit"] == 2
+    node.command("apply", "--wait", "1")
     row = node.rows()["a"]
     assert row["cpu"] >= 0
     assert row["memory"] > 0

@@ -117,7 +117,7 @@ def _ending(run: Run, seen: Seen, tree: tuple[Proc, ...] | None, now: float) -> 
         return replace(run, ended=now, left=())
     if tree is None:
         return run
-    tree = tuple(sorted(tree, key=lambda p: (p.ticks, p.pid)))
+    tree = tuple(sorted((p for p in tree if p != run.proc), key=lambda p: (p.ticks, p.pid)))
     if run.exited is not None and not tree:
         return replace(run, ended=now, left=())
     return run if tree == run.left else replace(run, left=tree)

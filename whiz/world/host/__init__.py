@@ -52,7 +52,8 @@ class LocalHost:
         found += matches(table, manifest, uids, mains)
         seen = self.look(runs)
         self._table = table
-        trees = tuple((r.id, table.tree(r)) for r in runs if r.live)
+        # the table is older than the outcomes: a member that has ended in between was not left behind
+        trees = tuple((r.id, tuple(p for p in table.tree(r) if alive(p, self.boot))) for r in runs if r.live)
         return Seen(boot=self.boot, alive=seen.alive, outcomes=seen.outcomes, trees=trees, found=tuple(found))
 
     def _uid(self, program: Program) -> int | None:
