@@ -39,7 +39,6 @@ def left(trial: Path) -> list[str]:
 
 
 def test_without_a_terminal(installed: Path, tmp_path: Path) -> None:
-    before = time.monotonic()
     done = subprocess.run(
         ["./scripts/demo"],
         cwd=installed,
@@ -59,7 +58,6 @@ def test_without_a_terminal(installed: Path, tmp_path: Path) -> None:
     assert "+ start camera" in restarted
     assert "start web" not in restarted
     assert "+ start web" in done.stdout.partition("6. ")[2].partition("7. ")[0]
-    assert time.monotonic() - before < 60
     assert left(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
