@@ -46,6 +46,10 @@ class LocalHost:
         from whiz.world.host.scan import Table  # noqa: PLC0415
 
         table = Table(self.boot)
+        # a start cut short by a kill may be in the middle of exec, where its mark cannot be read
+        unsure = [r for r in runs if r.live and r.proc is None and r.boot == self.boot]
+        if unsure:
+            table.reread(since=(min(r.started for r in unsure) - 1) * _TICKS)
         found = [*self._marked(table, runs), *self._orphans({r.id for r in runs})]
         uids = {p.name: self._uid(p) for p in manifest.values() if p.want is not Want.DOWN}
         mains = frozenset(r.proc for r in runs if r.live and r.program.want is not Want.DOWN)

@@ -83,6 +83,20 @@ class Table:
         self._read_marks(entry)
         self.entries[pid] = entry
 
+    def reread(self, since: float) -> None:
+        """Read again, a few times, the session leaders born after `since` (ticks) that showed no mark."""
+        for _ in range(_PASSES):
+            young = [
+                e
+                for e in self.entries.values()
+                if e.stat.session == e.stat.pid and e.stat.ticks >= since and e.mark is None and e.keeper is None
+            ]
+            if not young:
+                return
+            time.sleep(0.005)  # an exec in progress tells nobody when it is over
+            for entry in young:
+                self._read_marks(entry)
+
     def _read_marks(self, entry: Entry) -> None:
         try:
             process = psutil.Process(entry.proc.pid)
