@@ -93,18 +93,22 @@ class Node:
         return path.read_text().splitlines() if path.exists() else []
 
     def ours(self) -> list[psutil.Process]:
-        """Return every process that carries this home's mark, looked for from outside."""
-        found = []
-        for pid in psutil.pids():  # process_iter() would hand out what it remembers of a number
-            try:
-                process = psutil.Process(pid)
-                env = process.environ()
-                marks = (env.get("WHIZ_RUN", ""), env.get("WHIZ_KEEPER", ""))
-                if any(m.startswith(f"{home(str(self.path)).id}/") for m in marks) and process.status() != "zombie":
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        """Return every process that carries this home's mark, looked for from outside.
+
+        Looked for twice: in the middle of exec a process shows no environment, or half of one.
+        """
+        found: dict[int, psutil.Process] = {}
+        for _ in range(2):
+            for pid in psutil.pids():  # process_iter() would hand out what it remembers of a number
+                try:
+                    process = psutil.Process(pid)
+                    env = process.environ()
+                    marks = (env.get("WHIZ_RUN", ""), env.get("WHIZ_KEEPER", ""))
+                    if any(m.startswith(f"{home(str(self.path)).id}/") for m in marks):
+                        found[pid] = process
+                except psutil.Error:
+                    continue
+        return [p for p in found.values() if not gone(p.pid)]
 
     def kill_all(self) -> None:
         deadline = time.monotonic() + 20
