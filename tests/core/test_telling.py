@@ -104,15 +104,15 @@ def test_how_it_ended() -> None:
 @pytest.mark.parametrize(
     ("new", "said"),
     [
-        (replace(P, argv=("/web", "--fps", "10")), "argv nothing → --fps 10"),
-        (replace(P, argv=("/other",)), "argv /web → /other"),
-        (replace(P, argv=("/web", "--token", "s3cret", "--key=s3cret", "--x=1")), "argv nothing → --token *** --key=*** --x=1"),
+        (replace(P, argv=("/web", "--fps", "10")), "added --fps 10"),
+        (replace(P, argv=("/other",)), "/web → /other"),
+        (replace(P, argv=("/web", "--token", "s3cret", "--key=s3cret", "--x=1")), "added --token *** --key=*** --x=1"),
         (replace(P, env=(("A", "1"), ("API_TOKEN", "s3cret"))), "env A unset → 1, env API_TOKEN unset → ***"),
         (replace(P, env_defaults=(("A", "1"),)), "env A unset → 1"),
         (replace(P, secrets=(("DB", "digest"),)), "env DB unset → ***"),
         (replace(P, umask=0o077), "umask 022 → 077"),
-        (replace(P, user="pi", nice=3), "user None → pi, nice None → 3"),
-        (replace(P, limits=Limits(files=9)), "limits.files None → 9"),
+        (replace(P, user="pi", nice=3), "user unset → pi, nice unset → 3"),
+        (replace(P, limits=Limits(files=9)), "limits.files unset → 9"),
         (replace(P, digests=(("/web", "d"),)), "file /web has new content"),
         (replace(P, log=Log(to="null")), "log.to file → null"),
         (replace(P, log=Log(max=5)), ""),
@@ -128,7 +128,13 @@ def test_changes_masked() -> None:
     assert changes(replace(P, secrets=(("DB", "a"),)), replace(P, secrets=(("DB", "b"),))) == "env DB has a new value"
     assert masked("PATH", "/bin") == "/bin"
     long = replace(P, argv=("/web", "--fps", "5", "--size", "9"))
-    assert changes(long, replace(P, argv=("/web", "--fps", "6", "--size", "9"))) == "argv 5 → 6"
+    assert changes(long, replace(P, argv=("/web", "--fps", "6", "--size", "9"))) == "--fps 5 → --fps 6"
+    assert changes(long, replace(P, argv=("/web", "--fps", "5"))) == "dropped --size 9"
+    assert (
+        changes(replace(P, argv=("/web", "--key", "a")), replace(P, argv=("/web", "--key", "b")))
+        == "--key *** → --key ***"
+    )
+    assert changes(replace(P, argv=("/web", "--n=1", "2")), replace(P, argv=("/web", "--n=1", "3"))) == "2 → 3"
     assert changes(replace(P, env=(("A", "1"), ("B", "2"))), replace(P, env=(("A", "1"), ("B", "3")))) == "env B 2 → 3"
 
 

@@ -35,40 +35,46 @@ class Live:
         return any(word.endswith("/chaperone.py") for word in self.argv[:6])
 
 
-def stat(pid: int) -> tuple[str, int, int] | None:
-    """Return (state, session, start ticks), None for a number that nobody has."""
+def stat(pid: int) -> tuple[str, int, int, tuple[bytes, ...]] | None:
+    """Return (state, session, start ticks, where its image lies or nothing while it is in exec), None for nobody."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as f:
             text = f.read()
     except OSError:
         return None
     words = text[text.rindex(b")") + 2 :].split()
-    return words[0].decode(), int(words[3]), int(words[19])
+    in_exec = words[24] == b"0" and not int(words[6]) & 4  # no end of its code yet, and not PF_EXITING
+    return words[0].decode(), int(words[3]), int(words[19]), () if in_exec else tuple(words[23:26])
 
 
 def processes(mark: str = "") -> Iterator[Live]:
-    """Yield every process of the machine whose environment contains these words."""
+    """Yield every process of the machine whose environment contains these words.
+
+    Each is read again until it was in no exec meanwhile, where the kernel shows nothing, or half of what will be.
+    """
     wanted = mark.encode()
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as f:
-                environ = f.read()
-            if wanted not in environ:
+        while True:
+            before = stat(int(name))
+            try:
+                with open(f"/proc/{name}/environ", "rb") as f:
+                    environ = f.read()
+                with open(f"/proc/{name}/cmdline", "rb") as f:
+                    cmdline = f.read()
+            except OSError:
+                break
+            known = stat(int(name))
+            if known is None or known[0] in "ZXx":
+                break
+            if before is None or known[3] != before[3] or not known[3]:
                 continue
-            with open(f"/proc/{name}/cmdline", "rb") as f:
-                cmdline = f.read()
-        except OSError:
-            continue
-        if not cmdline:
-            continue
-        known = stat(int(name))
-        if known is None or known[0] in "ZXx":
-            continue
-        pairs = (word.partition("=") for word in environ.decode(errors="replace").split("\0"))
-        argv = tuple(cmdline.decode(errors="replace").removesuffix("\0").split("\0"))
-        yield Live(int(name), known[2], known[1] == int(name), argv, {n: v for n, _, v in pairs})
+            if wanted in environ and cmdline:
+                pairs = (word.partition("=") for word in environ.decode(errors="replace").split("\0"))
+                argv = tuple(cmdline.decode(errors="replace").removesuffix("\0").split("\0"))
+                yield Live(int(name), known[2], known[1] == int(name), argv, {n: v for n, _, v in pairs})
+            break
 
 
 def until(holds: Callable[[], bool], what: str, seconds: float = 20.0) -> None:

@@ -288,6 +288,11 @@ def test_a_process_that_is_not_quite_the_recorded_one_is_not_believed(
         forger.close(tmp_path)
 
 
+# in a chroot / is no mount point, and its propagation cannot be changed; nothing is mounted here but a /proc of its own
+UNSHARE = ("unshare", "--propagation", "unchanged")
+PID = ("--pid", "--fork", "--kill-child", "--mount-proc")
+MOUNT = ("--mount", "--fork", "--kill-child")
+
 INIT = """
 import json, os, subprocess, sys
 os.setsid()  # pid 1 leads a session, as init does
@@ -313,7 +318,7 @@ def test_a_record_that_names_init_does_not_end_the_machine(tmp_path: Path) -> No
     (tmp_path / "whizzifest.yaml").write_text("programs: {}\n")
     command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", INIT, str(tmp_path), *WHIZ, "--home", str(tmp_path)]
     done = subprocess.run(
-        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *command],
+        [*UNSHARE, *PID, *command],
         env=ENV,
         capture_output=True,
         text=True,
@@ -352,7 +357,7 @@ def test_in_a_container_process_2_is_one_like_any_other(tmp_path: Path) -> None:
         str(tmp_path),
     ]
     done = subprocess.run(
-        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *command],
+        [*UNSHARE, *PID, *command],
         env=ENV,
         capture_output=True,
         text=True,
@@ -370,10 +375,6 @@ def whiz(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def own(home: Path, word: str) -> list[Live]:
     return [p for p in processes(f"FAULT={home}\0") if p.leader and p.argv[-1] == word]
-
-
-PID = ("--pid", "--fork", "--kill-child", "--mount-proc")
-MOUNT = ("--mount", "--fork", "--kill-child")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="unshare(1) of namespaces takes root")
@@ -402,7 +403,7 @@ def test_a_process_of_another_namespace_is_nobody_of_ours(  # noqa: PLR0915  one
             assert whiz(home, "apply").returncode == 0
             env = own(tmp_path, word)[0].env
         inherited = [f"{name}={value}" for name, value in env.items()]  # by what runs inside, not by unshare itself
-        guest = subprocess.Popen(["unshare", *space, "--", "env", "-i", *inherited, str(exe), word], env={})
+        guest = subprocess.Popen([*UNSHARE, *space, "--", "env", "-i", *inherited, str(exe), word], env={})
 
         def inside() -> list[int]:
             ours = os.readlink(f"/proc/self/ns/{'pid' if space is PID else 'mnt'}")

@@ -44,7 +44,7 @@ def test_check_equals_apply_and_changes_nothing(node: Node) -> None:
     acts = [line for line in check.splitlines() if line[0] in "+-!"]
     assert acts == [line for line in applied.splitlines() if line[0] in "+-!"]
     assert acts[0] == "- stop  u (no longer in the whizzifest)"
-    assert "- stop  b (changed: argv 1001 → 1003)" in acts
+    assert "- stop  b (changed: 1001 → 1003)" in acts
 
 
 def test_a_quiet_apply_changes_nothing_at_all(node: Node) -> None:

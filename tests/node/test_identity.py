@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -227,14 +228,15 @@ def test_a_deaf_hit_is_killed_after_its_grace(node: Node, spawn: Spawn, until: U
 
 
 def test_a_hit_inside_what_whiz_runs(node: Node, until: Until) -> None:
-    shutil.copy("/bin/sleep", node.path / "evil")
+    evil_name = f"evil-{os.getpid()}"
+    shutil.copy("/bin/sleep", node.path / evil_name)
     node.yaml(
-        f"programs:\n  svc: {{run: \"sh -c '{node.path}/evil 1000 & echo $! >{node.path}/pid; exec sleep 1001'\"}}\n"
+        f"programs:\n  svc: {{run: \"sh -c '{node.path}/{evil_name} 1000 & echo $! >{node.path}/pid; exec sleep 1001'\"}}\n"
     )
     node.apply()
     until(lambda: node.lines("pid"))
     node.yaml(
-        f"programs:\n  svc: {{run: \"sh -c '{node.path}/evil 1000 & echo $! >{node.path}/pid; exec sleep 1001'\"}}\nhitlist: [evil]\n"
+        f"programs:\n  svc: {{run: \"sh -c '{node.path}/{evil_name} 1000 & echo $! >{node.path}/pid; exec sleep 1001'\"}}\nhitlist: [{evil_name}]\n"
     )
     pid = node.pid("svc")
     node.apply()
@@ -244,10 +246,15 @@ def test_a_hit_inside_what_whiz_runs(node: Node, until: Until) -> None:
 
 
 def test_the_hit_list_never_reaches_whiz_itself(node: Node) -> None:
-    node.yaml(
-        f"programs:\n  ok: {{run: /bin/sleep 1000}}\nhitlist: [{os.path.basename(os.path.realpath(sys.executable))}-not, whiz]\n"
-    )
-    node.apply()
+    """Under a name of this test's own: the hit list of another would reach every whiz of the machine."""
+    name = f"whiz-{os.getpid()}"
+    own = node.script(name, f"#!{sys.executable}\nimport sys\nfrom whiz.face.cli import main\nsys.exit(main())\n")
+    node.yaml(f"programs:\n  ok: {{run: /bin/sleep 1000}}\nhitlist: [{name}, {own}]\n")
+    words = f"{own} --home {node.path} apply --json; exit $?"  # a shell that waits: an ancestor, and itself on the list
+    for command in ([sys.executable, str(own), "--home", str(node.path), "apply", "--json"], ["sh", "-c", words, name]):
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "wants it down" not in done.stdout
     assert node.rows()["ok"]["state"] == "running"
 
 
@@ -274,3 +281,29 @@ def test_unknown_zombies_do_not_matter(node: Node, spawn: Spawn, until: Until) -
     node.write("a|/bin/sleep 0.0001x\nb|/bin/sleep 1000\n")
     node.apply("--wait", "0.3", code=3)
     assert node.rows()["b"]["state"] == "running"
+
+
+def test_a_program_whose_first_thread_is_gone_still_runs(node: Node, until: Until) -> None:
+    """The kernel calls it a zombie then, while its other threads work on."""
+    node.script(
+        "threads.py",
+        "#!/usr/bin/python3\n"
+        "import ctypes, os, threading\n"
+        "def work():\n"
+        "    open(os.environ['MARKER'], 'a').write('up\\n')\n"
+        "    threading.Event().wait()\n"
+        "threading.Thread(target=work).start()\n"
+        "ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}.get(os.uname().machine, 1), 0)\n",
+    )
+    node.yaml(f"programs:\n  a: {{run: ./threads.py, env: {{MARKER: {node.path}/marker}}}}\n")
+    node.apply()
+    pid = node.pid("a")
+    until(lambda: psutil.Process(pid).status() == "zombie")
+    assert node.apply() == "every wish holds: 1 running\n"
+    shutil.rmtree(node.path / "run")
+    node.whiz("apply")
+    assert node.lines("marker") == ["up"]
+    assert node.pid("a") == pid
+    node.whiz("hold", "a")
+    threads = pathlib.Path(f"/proc/{pid}/task")
+    assert not threads.exists() or len(list(threads.iterdir())) == 1  # all that may be left waits to be reaped

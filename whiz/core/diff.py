@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from whiz.core.model import PROCESS_FIELDS
+from whiz.core.model import PROCESS_FIELDS, Limits
+from whiz.core.value import fields
 
 if TYPE_CHECKING:
     from whiz.core.model import Program
@@ -19,7 +20,7 @@ def masked(name: str, value: str) -> str:
 
 
 def changes(old: Program, new: Program) -> str:
-    """Say what a process started for `old` has otherwise than `new` asks: 'argv --fps 5 → --fps 10'."""
+    """Say what a process started for `old` has otherwise than `new` asks: '--fps 5 → --fps 10'."""
     if not old.argv:
         return "started for another entry of this name"
     said = []
@@ -36,16 +37,23 @@ def changes(old: Program, new: Program) -> str:
         elif field == "digests":
             said += [f"file {path} has new content" for path in sorted({p for p, _ in set(a) ^ set(b)})]
         elif field == "limits":
-            said += [
-                f"limits.{k} {getattr(a, k)} → {getattr(b, k)}" for k in a.__slots__ if getattr(a, k) != getattr(b, k)
-            ]
+            said += [f"limits.{k} {_or_unset(x)} → {_or_unset(y)}" for k, x, y in _apart(a, b)]
         elif field == "umask":
             said.append(f"umask {a:03o} → {b:03o}")
         elif field == "log":
             said += [f"log.to {a.to} → {b.to}"] if a.to != b.to else []
         else:
-            said.append(f"{field} {a} → {b}")
+            said.append(f"{field} {_or_unset(a)} → {_or_unset(b)}")
     return ", ".join(said)
+
+
+def _or_unset(value: object) -> object:
+    return "unset" if value is None else value
+
+
+def _apart(a: Limits, b: Limits) -> list[tuple[str, object, object]]:
+    pairs = ((k, getattr(a, k), getattr(b, k)) for k in fields(Limits))
+    return [(k, x, y) for k, x, y in pairs if x != y]
 
 
 def _words(old: tuple[str, ...], new: tuple[str, ...]) -> str:
@@ -55,8 +63,12 @@ def _words(old: tuple[str, ...], new: tuple[str, ...]) -> str:
     tail = 0
     while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
         tail += 1
-    a, b = old[head : len(old) - tail], new[head : len(new) - tail]
-    return f"argv {' '.join(hidden(old, head, a)) or 'nothing'} → {' '.join(hidden(new, head, b)) or 'nothing'}"
+    if head < len(old) and head < len(new) and head and old[head - 1].startswith("-") and "=" not in old[head - 1]:
+        head -= 1  # a value is told with its option
+    a, b = hidden(old, head, old[head : len(old) - tail]), hidden(new, head, new[head : len(new) - tail])
+    if not a or not b:
+        return f"{'dropped' if a else 'added'} {' '.join(a or b)}"
+    return f"{' '.join(a)} → {' '.join(b)}"
 
 
 def hidden(argv: tuple[str, ...], head: int, words: tuple[str, ...]) -> list[str]:

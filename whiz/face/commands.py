@@ -51,7 +51,8 @@ def check(args: argparse.Namespace) -> int:
     else:
         for step in steps:
             voice.say(args, render.line(step, colour=render.coloured()))
-        voice.say(args, f"{len(acts)} changes pending" if acts else _summary(rows, first))
+        pending = "1 change pending" if len(acts) == 1 else f"{len(acts)} changes pending"
+        voice.say(args, pending if acts else _summary(rows, first))
     return code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -14,9 +15,9 @@ from whiz.core.words import spell_bytes, spell_exit, spell_seconds
 from whiz.face import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from whiz.core.model import Manifest
+    from whiz.core.model import Manifest, Program
     from whiz.core.status import Row
     from whiz.face.node import Node
 
@@ -111,8 +112,7 @@ def explanation(
     ]
     wish = "nothing: it is not in the whizzifest"
     if program is not None:
-        held = {k: v for k, v in dump(program).items() if k not in ("name", "secrets", "digests")}
-        wish = ", ".join([f"want {program.want}", *(f"{k} {v}" for k, v in _masked(held).items() if k != "want")])
+        wish = ", ".join([f"want {program.want}", *_wish(program)])
     decided = [render.line(s, colour=False) for s in mine] or ["nothing to do"]
     if row.next is not None:
         look = f"in {spell_seconds(row.next - now)}, or at the next whiz apply"
@@ -128,17 +128,26 @@ def explanation(
     }
 
 
-def _masked(held: dict[str, object]) -> dict[str, object]:
+def _wish(program: Program) -> Iterator[str]:
+    """Yield what the whizzifest says of a program, but for what is left at its default; secrets are masked."""
     from whiz.core.diff import hidden, masked  # noqa: PLC0415
 
-    argv = held.get("argv")
-    if isinstance(argv, list):
-        held["argv"] = hidden(tuple(argv), 0, tuple(argv))
-    for key in ("env", "env_defaults"):
-        pairs = held.get(key)
-        if isinstance(pairs, list):
-            held[key] = {n: masked(n, v) for n, v in pairs}
-    return held
+    yield f"run {shlex.join(hidden(program.argv, 0, program.argv))}"
+    for key, value in dump(program).items():
+        if key in ("name", "want", "argv", "secrets", "digests") or (key == "files" and value == [program.argv[0]]):
+            continue
+        if key in ("env", "env_defaults"):
+            yield "env " + " ".join(f"{n}={shlex.quote(masked(n, v))}" for n, v in value)
+        elif isinstance(value, dict):
+            yield from (f"{key}.{part} {_said(v)}" for part, v in value.items())
+        elif key == "umask":
+            yield f"umask {value:03o}"
+        else:
+            yield f"{key} {_said(value)}"
+
+
+def _said(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _facts(run: Run | None, now: float) -> list[str]:

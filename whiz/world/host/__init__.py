@@ -46,10 +46,6 @@ class LocalHost:
         from whiz.world.host.scan import Table  # noqa: PLC0415
 
         table = Table(self.boot)
-        # a start cut short by a kill may be in the middle of exec, where its mark cannot be read
-        unsure = [r for r in runs if r.live and r.proc is None and r.boot == self.boot]
-        if unsure:
-            table.reread(since=(min(r.started for r in unsure) - 1) * _TICKS)
         found = [*self._marked(table, runs), *self._orphans({r.id for r in runs})]
         uids = {p.name: self._uid(p) for p in manifest.values() if p.want is not Want.DOWN}
         mains = frozenset(r.proc for r in runs if r.live and r.program.want is not Want.DOWN)
@@ -80,6 +76,9 @@ class LocalHost:
             for mark, keeper in ((entry.keeper, True), (entry.mark, False)):
                 if mark is None or mark.home != self._home:
                     continue
+                parent = table.entries.get(entry.stat.ppid)
+                if keeper and parent is not None and parent.keeper == mark:
+                    continue  # the program to be, which looks like its chaperone until its exec
                 if mark.run in known or not table.foreign(entry.stat.pid, "mnt"):
                     yield Found(mark.name, entry.proc, mark.run, keeper, mark.digest, leader)
             if leader and not entry.readable:
@@ -91,7 +90,7 @@ class LocalHost:
         """Yield what a chaperone wrote an outcome for while the Run's record could not be written."""
         from whiz.core.model import Found  # noqa: PLC0415
         from whiz.core.wire import load_proc  # noqa: PLC0415
-        from whiz.world.host.scan import parse_mark  # noqa: PLC0415
+        from whiz.world.host.mark import parse_mark  # noqa: PLC0415
 
         for folder in sorted({self._records, self._tasks}):
             for name in disk.names(folder, ".outcome"):
@@ -118,7 +117,7 @@ class LocalHost:
     def start(self, run: Run) -> Outcome:
         """Start a Run's program; its chaperone is told apart by `Outcome.ended` being False and no proc."""
         from whiz.core.wire import digest  # noqa: PLC0415
-        from whiz.world.host.scan import Mark  # noqa: PLC0415
+        from whiz.world.host.mark import Mark  # noqa: PLC0415
         from whiz.world.host.spawn import spawn  # noqa: PLC0415
 
         name = run.program.name

@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass, field
 
 import psutil
 
 from whiz.core.model import Proc, Run, Want
-from whiz.world.host.stat import Stat, read_stat
+from whiz.world.host.mark import Mark, Marks, read_marks
+from whiz.world.host.stat import Stat, places, read_stat
 
 _PASSES = 5
-_EXECS = 20
-RUN, KEEPER = "WHIZ_RUN", "WHIZ_KEEPER"
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What the environment says: home id, program, run id, digest of the Program."""
-
-    home: str
-    name: str
-    run: str
-    digest: str
-
-    def __str__(self) -> str:
-        return f"{self.home}/{self.name}/{self.run}/{self.digest}"
-
-
-def parse_mark(text: str) -> Mark | None:
-    """Return the mark in a variable's value, None when it is not one of whiz's."""
-    words = text.split("/")
-    return Mark(*words) if len(words) == 4 else None  # noqa: PLR2004
 
 
 @dataclass(slots=True)
@@ -62,7 +41,7 @@ class Table:
     def __init__(self, boot: str) -> None:
         self.entries: dict[int, Entry] = {}
         self.boot = boot
-        self._own_pids = _namespace("self", "pid")
+        self._own_pids = _namespace(os.getpid(), "pid")
         listed: set[int] = set()
         for _ in range(_PASSES):  # what was forked while we read is read too
             new = set(psutil.pids()) - listed
@@ -79,49 +58,15 @@ class Table:
         stat = read_stat(pid)
         if stat is None or stat.dead or stat.kernel:
             return
-        entry = Entry(stat, Proc(self.boot, pid, stat.ticks))
-        self._read_marks(entry)
-        self.entries[pid] = entry
-
-    def reread(self, since: float) -> None:
-        """Read again, a few times, the session leaders born after `since` (ticks) that showed no mark."""
-        for _ in range(_PASSES):
-            young = [
-                e
-                for e in self.entries.values()
-                if e.stat.session == e.stat.pid and e.stat.ticks >= since and e.mark is None and e.keeper is None
-            ]
-            if not young:
-                return
-            time.sleep(0.005)  # an exec in progress tells nobody when it is over
-            for entry in young:
-                self._read_marks(entry)
-
-    def _read_marks(self, entry: Entry) -> None:
-        try:
-            process = psutil.Process(entry.proc.pid)
-            environ = process.environ()
-            for _ in range(_EXECS):
-                if environ or process.cmdline():
-                    break
-                time.sleep(0.001)  # in the middle of exec the kernel shows neither; nothing announces its end
-                environ = process.environ()
-        except psutil.NoSuchProcess:
-            return
-        except (psutil.AccessDenied, OSError):
-            entry.readable = False  # unknown, not absent
-            return
-        if RUN not in environ and KEEPER not in environ:
-            return
-        if self.foreign(entry.proc.pid, "pid"):
-            return
-        entry.mark = parse_mark(environ.get(RUN, ""))
-        entry.keeper = parse_mark(environ.get(KEEPER, ""))
+        marks = read_marks(stat)
+        if (marks.mark is not None or marks.keeper is not None) and self.foreign(pid, "pid"):
+            marks = Marks()
+        self.entries[pid] = Entry(stat, Proc(self.boot, pid, stat.ticks), *marks)
 
     def foreign(self, pid: int, kind: str) -> bool:
         """Whether a process lives in another namespace than whiz, or one that cannot be told."""
-        own = self._own_pids if kind == "pid" else _namespace("self", kind)
-        theirs = _namespace(str(pid), kind)
+        own = self._own_pids if kind == "pid" else _namespace(os.getpid(), kind)
+        theirs = _namespace(pid, kind)
         return theirs is None or theirs != own
 
     def ours(self, proc: Proc | None) -> Entry | None:
@@ -173,8 +118,13 @@ def _beside(entry: Entry, main: Entry, *, guests: bool) -> bool:
     return not guests and main.stat.group == pid and entry.stat.group == pid
 
 
-def _namespace(pid: str, kind: str) -> str | None:
+def _namespace(pid: int, kind: str) -> str | None:
     try:
-        return os.readlink(f"/proc/{pid}/ns/{kind}")
+        for place in places(pid):
+            try:
+                return os.readlink(f"{place}/ns/{kind}")
+            except FileNotFoundError:
+                continue  # this thread has exited
     except OSError:
         return None
+    return None
