@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from whiz.core.model import PROCESS_FIELDS, Limits
 from whiz.core.value import fields
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from whiz.core.model import Program
 
 _SECRET = ("secret", "token", "passw", "key", "credential", "auth")
@@ -16,35 +19,46 @@ MASK = "***"
 
 def masked(name: str, value: str) -> str:
     """Return the value unless its name sounds like a secret's."""
-    return MASK if any(word in name.lower() for word in _SECRET) else value
+    low = name.lower()
+    for word in _SECRET:
+        if word in low:
+            return MASK
+    return value
+
+
+_FIELDS = (*PROCESS_FIELDS, "log", "want")
+_held = attrgetter(*_FIELDS)
 
 
 def changes(old: Program, new: Program) -> str:
     """Say what a process started for `old` has otherwise than `new` asks: '--fps 5 → --fps 10'."""
     if not old.argv:
         return "started for another entry of this name"
-    said = []
-    for field in (*PROCESS_FIELDS, "log", "want"):
-        a, b = getattr(old, field), getattr(new, field)
-        if a == b:
-            continue
-        if field == "argv":
-            said.append(_words(old.argv, new.argv))
-        elif field in ("env", "env_defaults"):
-            said += _pairs("env", dict(a), dict(b), show=True)
-        elif field == "secrets":
-            said += _pairs("env", dict(a), dict(b), show=False)
-        elif field == "digests":
-            said += [f"file {path} has new content" for path in sorted({p for p, _ in set(a) ^ set(b)})]
-        elif field == "limits":
-            said += [f"limits.{k} {_or_unset(x)} → {_or_unset(y)}" for k, x, y in _apart(a, b)]
-        elif field == "umask":
-            said.append(f"umask {a:03o} → {b:03o}")
-        elif field == "log":
-            said += [f"log.to {a.to} → {b.to}"] if a.to != b.to else []
-        else:
-            said.append(f"{field} {_or_unset(a)} → {_or_unset(b)}")
+    said: list[str] = []
+    for field, a, b in zip(_FIELDS, _held(old), _held(new), strict=True):
+        if a != b:
+            said += _change(field, a, b)
     return ", ".join(said)
+
+
+def _change(field: str, a: Any, b: Any) -> Iterable[str]:  # noqa: ANN401  each field has its own type
+    match field:
+        case "argv":
+            return [_words(a, b)]
+        case "env" | "env_defaults":
+            return _pairs(dict(a), dict(b), show=True)
+        case "secrets":
+            return _pairs(dict(a), dict(b), show=False)
+        case "digests":
+            return [f"file {path} has new content" for path in sorted({p for p, _ in set(a) ^ set(b)})]
+        case "limits":
+            return [f"limits.{k} {_or_unset(x)} → {_or_unset(y)}" for k, x, y in _apart(a, b)]
+        case "umask":
+            return [f"umask {a:03o} → {b:03o}"]
+        case "log":
+            return [f"log.to {a.to} → {b.to}"] if a.to != b.to else []
+        case _:
+            return [f"{field} {_or_unset(a)} → {_or_unset(b)}"]
 
 
 def _or_unset(value: object) -> object:
@@ -84,18 +98,18 @@ def hidden(argv: tuple[str, ...], head: int, words: tuple[str, ...]) -> list[str
     return shown
 
 
-def _pairs(what: str, old: dict[str, str], new: dict[str, str], *, show: bool) -> list[str]:
+def _pairs(old: dict[str, str], new: dict[str, str], *, show: bool) -> list[str]:
     said = []
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) == new.get(name):
             continue
         a, b = old.get(name, "unset"), new.get(name, "unset")
         if not show and name in old and name in new:
-            said.append(f"{what} {name} has a new value")
+            said.append(f"env {name} has a new value")
             continue
         if not show:
             a, b = ("unset" if name not in old else MASK), ("unset" if name not in new else MASK)
         else:
             a, b = (v if v == "unset" else masked(name, v) for v in (a, b))
-        said.append(f"{what} {name} {a} → {b}")
+        said.append(f"env {name} {a} → {b}")
     return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from operator import attrgetter
 from typing import TypeAlias
 
 from whiz.core.value import record, value
@@ -110,15 +111,16 @@ PROCESS_FIELDS = (
 )
 
 
+_process_of = attrgetter(*PROCESS_FIELDS)
+
+
 def same_process(a: Program, b: Program) -> bool:
     """Whether a process started for one would serve for the other."""
     return (
         a is b
         or a == b
         or (
-            all(getattr(a, f) == getattr(b, f) for f in PROCESS_FIELDS)
-            and a.log.to == b.log.to
-            and (a.want is Want.DONE) == (b.want is Want.DONE)
+            _process_of(a) == _process_of(b) and a.log.to == b.log.to and (a.want is Want.DONE) == (b.want is Want.DONE)
         )
     )
 

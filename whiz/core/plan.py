@@ -101,18 +101,19 @@ def _unwanted(board: _Board, run: Run, live: list[Run]) -> str:
 
 def _end(board: _Board, run: Run, why: str) -> Iterator[Step]:
     """Bring one Run nearer to its end: ask, wait for the grace, force, insist."""
-    rule, now = _rule(board, run), board.now
+    now = board.now
     since = run.swept if run.exited is not None and run.asked is None else run.asked
-    unheard = {p for p in (run.proc if run.exited is None else None, *run.left) if p is not None} - set(run.told)
     if since is None:
         yield Stop(run, why)
-    elif run.killed is not None:
+        return
+    unheard = {p for p in (run.proc if run.exited is None else None, *run.left) if p is not None} - set(run.told)
+    if run.killed is not None:
         again = run.killed + INSISTING
         if unheard or now >= again:
             yield Kill(run, "still alive after SIGKILL")
         else:
             yield Wait(run.program.name, again, f"killed; {_remaining(run)} still there")
-    elif now >= since + rule.grace:
+    elif now >= since + (rule := _rule(board, run)).grace:
         yield Kill(run, f"ignored SIG{rule.signal} for {spell_seconds(rule.grace)}")
     elif unheard:
         yield Stop(run, f"new in its tree: {len(unheard)} more")

@@ -20,10 +20,10 @@ def streak(run: Run | None, program: Program) -> int:
     For a service only quick ones count (it did not reach `stable`), a quick success among them; a task's
     failures all count, however long they took.
     """
-    if run is None or run.state is State.STOPPED or not same_process(run.program, program):
+    if run is None or (state := run.state) is State.STOPPED or not same_process(run.program, program):
         return 0
     if program.want is Want.DONE:
-        bad = run.state in BAD and not _never_ran(run)
+        bad = state in BAD and not _never_ran(run)
         return run.streak + 1 if bad else 0
     if run.stable:
         return 0

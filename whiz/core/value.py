@@ -47,8 +47,10 @@ def _made(kind: type[T]) -> type[T]:
     put = object.__setattr__
 
     def init(self: object, *args: object, **words: object) -> None:
-        for name, held in zip(names, args, strict=False):
+        for name, held in zip(names, args):  # noqa: B905  the rest comes by name
             put(self, name, held)
+        if len(args) == len(names) and not words:
+            return
         for name in names[len(args) :]:
             if name in words:
                 put(self, name, words.pop(name))
