@@ -334,6 +334,21 @@ def on_a_terminal(words: list[str], env: dict[str, str]) -> str:
     return said.decode()
 
 
+def test_status_watches_until_it_is_interrupted(node: Node, until: Until) -> None:
+    node.write("a|/bin/sleep 1000\n")
+    node.apply()
+    out = node.path / "watched"
+    with out.open("wb") as f:
+        words = [*WHIZ, "--home", str(node.path), "status", "--watch"]
+        watching = subprocess.Popen(words, stdout=f, stderr=subprocess.STDOUT)
+    until(lambda: " running " in out.read_text())
+    os.kill(node.pid("a"), signal.SIGKILL)
+    until(lambda: "ended unseen" in out.read_text())
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(30) == 130
+    assert "Traceback" not in out.read_text()
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_colour_only_for_eyes(node: Node) -> None:
     node.write("a|/bin/sleep 1000\n")
