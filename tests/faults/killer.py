@@ -173,6 +173,7 @@ class _Server:
         stops = marks = 0
         step = SYSCALL if after == 0 else CONT
         children: set[int] = set()
+        past: set[int] = set()  # who became a program or ended, perhaps before we hear that it was forked
         _resume(step, whiz)
         while True:
             who, status = os.waitpid(-1, WALL)
@@ -180,6 +181,7 @@ class _Server:
                 if who == whiz:
                     return Turn(_code(status), stops, marks)
                 children.discard(who)
+                past.add(who)
                 continue
             sign, event, give = os.WSTOPSIG(status), status >> 16, 0
             if sign == signal.SIGTRAP | 0x80:
@@ -189,9 +191,10 @@ class _Server:
             elif event in FORKED:
                 told = ctypes.c_ulong()
                 _ptrace(GETEVENTMSG, who, ctypes.addressof(told))
-                children.add(told.value)
+                children |= {told.value} - past
             elif event == EXECED:
                 children.discard(who)
+                past.add(who)
                 _resume(DETACH, who)
                 continue
             elif sign == MARK and who == whiz:
