@@ -316,7 +316,7 @@ class Bench:
 
         def reaped() -> bool:
             self.host.look(())
-            return not self.host._children  # noqa: SLF001  a Popen that is let go of unreaped warns
+            return len(self.host.children) == 0  # a Popen that is let go of unreaped warns
 
         until(reaped, "every child is reaped")
 

@@ -57,9 +57,7 @@ def _can() -> str:
 
 @pytest.mark.skipif(_can() != "", reason=_can())
 def test_output_goes_to_the_journal(node: Node) -> None:
-    node.yaml(
-        "programs:\n  talk: {run: \"sh -c 'echo hello journal; exec sleep 1000'\", log: {to: journal}}\n"
-    )
+    node.yaml("programs:\n  talk: {run: \"sh -c 'echo hello journal; exec sleep 1000'\", log: {to: journal}}\n")
     code = f"JOURNALD = {JOURNALD!r}\n{INSIDE}"
     command = [*PRIVATE, sys.executable, "-c", code, str(node.path), *WHIZ, "--home", str(node.path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)

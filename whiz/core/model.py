@@ -228,12 +228,17 @@ class Found:
 
 @record
 class Seen:
-    """One look at the machine. `trees` and `found` are None unless all of /proc was read."""
+    """One look at the machine. `found` is None unless all of /proc was read.
+
+    `trees` has the Runs of which the look can tell who is left; `witnessed`: Runs that ended under the eyes of this
+    very host, with all of their tree.
+    """
 
     boot: str
     alive: frozenset[Proc] = frozenset()
     outcomes: tuple[tuple[str, Outcome], ...] = ()  # run id -> what is known
-    trees: tuple[tuple[str, tuple[Proc, ...]], ...] | None = None  # run id -> living members besides the main process
+    trees: tuple[tuple[str, tuple[Proc, ...]], ...] = ()  # run id -> living members besides the main process
+    witnessed: frozenset[str] = frozenset()
     found: tuple[Found, ...] | None = None
 
 

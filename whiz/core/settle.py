@@ -44,17 +44,19 @@ def must_scan(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, wishes: Wis
     """Whether the recorded processes alone cannot answer: something is missing, ending, unknown or on the hit list."""
     if not runs:
         return True  # nothing is on record: perhaps because the records are lost
-    last, live, named = latest(runs), set(), by_name(runs)
+    last, live, named, told = latest(runs), set(), by_name(runs), dict(seen.trees)
     for run in runs:
         if run.live:
             live.add(run.program.name)
-            if run.proc not in seen.alive or run.asked is not None or run.exited is not None:
+            if (run.proc not in seen.alive or run.asked is not None or run.exited is not None) and run.id not in told:
                 return True
     for name, program in manifest.items():
         if program.want is Want.DOWN:
             return True
         if name in live or name in wishes.held or finished(program, last.get(name)):
             continue
+        if name in last and last[name].id in seen.witnessed:
+            continue  # it is not missing: it ended before our eyes
         if program.want is Want.UP or not done(program, named.get(name, ()), wishes):
             return True
     return False
@@ -63,7 +65,8 @@ def must_scan(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, wishes: Wis
 def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at: float = 0.0) -> tuple[Run, ...]:
     """Return every Run with what the look adds, new Runs for found processes included."""
     seen = replace(seen, alive=seen.alive.union(f.proc for f in seen.found or ()))  # what was just found lives
-    outcomes, trees = dict(seen.outcomes), None if seen.trees is None else dict(seen.trees)
+    outcomes, trees = dict(seen.outcomes), dict(seen.trees)
+    none_left = None if seen.found is None else ()  # who has read all of /proc knows of every tree
     marked = {f.run: f for f in seen.found or () if f.run is not None and f.leader and not f.keeper}
     keepers = {f.run: f for f in seen.found or () if f.run is not None and f.keeper}
     result = []
@@ -72,7 +75,7 @@ def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at
             run = _located(run, marked.get(run.id), keepers.get(run.id), now)  # noqa: PLW2901
             run = _learned(run, seen, outcomes.get(run.id, Outcome()), now)  # noqa: PLW2901
             if run.exited is not None or run.asked is not None:
-                run = _ending(run, seen, None if trees is None else trees.get(run.id, ()), now)  # noqa: PLW2901
+                run = _ending(run, seen, trees.get(run.id, none_left), now)  # noqa: PLW2901
         result.append(run)
     return (*result, *_new(manifest, result, seen, now, at))
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 from typing import TYPE_CHECKING
 
 from whiz.core.model import Manifest, Outcome, Proc, Program, Run, Seen, Want
+from whiz.core.value import replace
 from whiz.world import disk
+from whiz.world.host.children import Children
 from whiz.world.host.stat import alive, boot_id, identify, read_stat
+from whiz.world.host.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,19 +28,26 @@ class LocalHost:
     def __init__(self, home_id: str, logs: str, records: str, tasks: str) -> None:
         self._home = home_id
         self._logs, self._records, self._tasks = logs, records, tasks
-        self._children: set[Proc] = set()
-        self._codes: dict[Proc, int] = {}
         self._table: Table | None = None
         self.boot = boot_id()
+        self.children = Children(self.boot)
+        self.waker = Waker(self.boot)
 
     def look(self, runs: Sequence[Run]) -> Seen:
         """Look at the recorded processes alone."""
         self._table = None
-        self._reap()
+        self.children.reap()
         procs = {p for r in runs if r.live for p in (r.proc, r.keeper, *r.left) if p is not None}
-        living = frozenset(p for p in procs if alive(p, self.boot))
+        living = frozenset(p for p in procs if self.children.lives(p) or alive(p, self.boot))
         outcomes = {r.id: o for r in runs if r.live and (o := self._outcome(r, living)) is not None}
-        return Seen(boot=self.boot, alive=living, outcomes=tuple(outcomes.items()))
+        whole = self.children.ended_whole(runs)
+        return Seen(
+            boot=self.boot,
+            alive=living,
+            outcomes=tuple(outcomes.items()),
+            trees=tuple((i, ()) for i in whole),
+            witnessed=self.children.witnessed(runs),
+        )
 
     def scan(self, manifest: Manifest, runs: Sequence[Run]) -> Seen:
         """Look at every process of the machine."""
@@ -54,7 +63,7 @@ class LocalHost:
         self._table = table
         # the table is older than the outcomes: a member that has ended in between was not left behind
         trees = tuple((r.id, tuple(p for p in table.tree(r) if alive(p, self.boot))) for r in runs if r.live)
-        return Seen(boot=self.boot, alive=seen.alive, outcomes=seen.outcomes, trees=trees, found=tuple(found))
+        return replace(seen, trees=trees, found=tuple(found))
 
     def _uid(self, program: Program) -> int | None:
         from whiz.world.host.spawn import who  # noqa: PLC0415
@@ -129,7 +138,7 @@ class LocalHost:
         proc = identify(pid, self.boot)
         if proc is None:
             return Outcome(error="it vanished before it could be looked at", ended=True)
-        self._children.add(proc)
+        self.children.add(proc)
         return Outcome(proc=proc, keeper=keeper)
 
     def signal(self, procs: Iterable[Proc], name: str) -> None:
@@ -152,43 +161,15 @@ class LocalHost:
                 os.close(fd)
 
     def wait(self, procs: Iterable[Proc], seconds: float) -> None:
-        """Sleep until one of these processes ends, or so long."""
-        poll, fds = select.poll(), []
-        try:
-            for proc in procs:
-                try:
-                    fds.append(os.pidfd_open(proc.pid))
-                except ProcessLookupError:
-                    return  # it has ended since the look
-                except OSError:
-                    continue
-                if not alive(proc, self.boot):
-                    return
-                poll.register(fds[-1], select.POLLIN)
-            poll.poll(min(max(0.0, seconds), 86400.0) * 1000)
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-    def _reap(self) -> None:
-        """Collect our own children, each by its number, and never anybody else's."""
-        for proc in tuple(self._children):
-            try:
-                info = os.waitid(os.P_PID, proc.pid, os.WEXITED | os.WNOHANG)
-            except ChildProcessError:
-                pass  # a foreign wait took it: how it ended is not known
-            else:
-                if info is None:
-                    continue
-                self._codes[proc] = info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
-            self._children.discard(proc)
+        """Sleep until one of these processes ends, or so long; a resident host also until its bell rings."""
+        self.waker.wait((p for p in procs if self.waker.bell is None or not self.children.lives(p)), seconds)
 
     def _outcome(self, run: Run, living: frozenset[Proc]) -> Outcome | None:
         """Return what the parent or the chaperone knows of a Run."""
         from whiz.core.wire import load_proc  # noqa: PLC0415
 
-        if run.proc in self._codes:
-            return Outcome(exit=self._codes[run.proc], ended=True)
+        if (code := self.children.code(run.proc)) is not None:
+            return Outcome(exit=code, ended=True)
         if not run.program.kept or run.adopted or (run.proc in living and run.proc is not None):
             return None
         try:

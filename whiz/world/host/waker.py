@@ -1,0 +1,63 @@
+"""Sleep until a process ends, a bell rings, or the time is over."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import TYPE_CHECKING
+
+from whiz.world.host.stat import alive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from whiz.core.model import Proc
+
+_LONGEST = 86400.0  # s
+
+
+class Waker:
+    """Watches processes through pidfds. `bell`: a descriptor that ends a sleep when it can be read, for who stays.
+
+    With a bell our own children ring it (SIGCHLD), and the pidfds of others are kept from sleep to sleep.
+    """
+
+    def __init__(self, boot: str) -> None:
+        self._boot = boot
+        self._fds: dict[Proc, int] = {}
+        self.bell: int | None = None
+
+    def wait(self, procs: Iterable[Proc], seconds: float) -> None:
+        """Sleep so long at the most."""
+        wanted = set(procs)
+        for proc in self._fds.keys() - wanted:
+            os.close(self._fds.pop(proc))
+        poll = select.poll()
+        try:
+            for proc in wanted:
+                if not self._open(proc):
+                    return  # it has ended since the look
+                if proc in self._fds:
+                    poll.register(self._fds[proc], select.POLLIN)
+            if self.bell is not None:
+                poll.register(self.bell, select.POLLIN)
+            poll.poll(min(max(0.0, seconds), _LONGEST) * 1000)
+        finally:
+            if self.bell is None:
+                self._close()
+
+    def _open(self, proc: Proc) -> bool:
+        """Return whether it lives; one that cannot be watched is left to the next look."""
+        if proc in self._fds:
+            return True
+        try:
+            self._fds[proc] = os.pidfd_open(proc.pid)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True
+        return alive(proc, self._boot)
+
+    def _close(self) -> None:
+        while self._fds:
+            os.close(self._fds.popitem()[1])
