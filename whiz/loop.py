@@ -96,10 +96,12 @@ def learn(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: 
             _note_end(store, run, known.get(run.id))
 
 
-def turn(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False) -> Plan:
-    """Take one turn and return the plan that was carried out."""
+def turn(
+    host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False, ending: bool = False
+) -> Plan:
+    """Take one turn and return the plan that was carried out. `ending`: nothing is to run any more."""
     learn(host, store, manifest, clock, doubt=doubt)
-    runs, wishes = store.runs(), store.wishes()
+    runs, wishes = store.runs(), replace(store.wishes(), ending=ending)
     _tidy(store, manifest, runs, wishes)
     steps, last = plan(manifest, runs, wishes, clock.boot(), host.boot), latest(runs)
     for step in steps:
@@ -220,16 +222,16 @@ def converge(
         if any(isinstance(s, Stop | Kill) for s in steps):
             _lull(host, store, clock, min(end, now + LULL))
         elif all(isinstance(s, Wait) for s in steps):
-            pause = _pause(steps, store.runs(), now, end)
-            if pause is None:
+            moment = pause(steps, store.runs(), now, end)
+            if moment is None:
                 return steps
-            host.wait(_watched(store.runs()), pause - now)
+            host.wait(watched(store.runs()), moment - now)
         if clock.boot() >= end:
             learn(host, store, manifest, clock)
             return plan(manifest, store.runs(), store.wishes(), clock.boot(), host.boot)
 
 
-def _pause(steps: Plan, runs: Iterable[Run], now: float, end: float) -> float | None:
+def pause(steps: Plan, runs: Iterable[Run], now: float, end: float) -> float | None:
     """Return until when to sleep, None when nothing more will come of waiting until `end`."""
     live = [r for r in runs if r.live]
     young = [r.up + YOUNG for r in live if r.up is not None and r.up + YOUNG > now]
@@ -241,11 +243,11 @@ def _pause(steps: Plan, runs: Iterable[Run], now: float, end: float) -> float | 
     return min(soonest, end, now + LOOK if moving else end)
 
 
-def _watched(runs: Iterable[Run]) -> list[Proc]:
+def watched(runs: Iterable[Run]) -> list[Proc]:
     """Return whose end is worth waking for: a chaperone's comes after its program's outcome is written."""
     live = [r for r in runs if r.live]
-    watched = [r.keeper if r.keeper is not None else r.proc for r in live]
-    return [p for p in (*watched, *(p for r in live for p in r.left)) if p is not None]
+    mains = [r.keeper if r.keeper is not None else r.proc for r in live]
+    return [p for p in (*mains, *(p for r in live for p in r.left)) if p is not None]
 
 
 def _lull(host: Host, store: Store, clock: Clock, end: float) -> None:

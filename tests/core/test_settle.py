@@ -64,7 +64,9 @@ def test_the_chaperone_speaks_for_its_program() -> None:
     assert located.proc == MAIN
     assert located.state is State.RUNNING
     assert one(located, Seen(boot=BOOT, alive=frozenset({KEEPER}))) == located  # it is about to write how it ended
-    failed = one(kept, Seen(boot=BOOT, outcomes=(("r1", Outcome(error="no such file", ended=True)),), trees=(("r1", ()),)))
+    failed = one(
+        kept, Seen(boot=BOOT, outcomes=(("r1", Outcome(error="no such file", ended=True)),), trees=(("r1", ()),))
+    )
     assert failed.state is State.ERROR
     assert one(located, Seen(boot=BOOT, alive=frozenset({MAIN})), 9000.0).stable  # the chaperone was killed: it goes on
 

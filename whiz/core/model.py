@@ -244,10 +244,11 @@ class Seen:
 
 @value
 class Wishes:
-    """What was asked for by command: names held down, and the Run that each restart ends."""
+    """What was asked for by command: names held down, the Run that each restart ends, the end of everything."""
 
     held: frozenset[str] = frozenset()
     restarts: frozenset[tuple[str, str]] = frozenset()  # (name, run id)
+    ending: bool = False
 
 
 @value

@@ -81,6 +81,8 @@ def _ends(board: _Board) -> Iterator[Step]:
 def _unwanted(board: _Board, run: Run, live: list[Run]) -> str:
     """Return why this live Run must end, or nothing."""
     program = board.manifest.get(run.program.name)
+    if board.wishes.ending:
+        return "whiz was told to end them"
     if program is None:
         return "no longer in the whizzifest"
     if program.want is Want.DOWN:
@@ -135,7 +137,7 @@ def _rule(board: _Board, run: Run) -> Ending:
 def _begin(board: _Board, program: Program) -> Iterator[Step]:
     """Start one program, or say what it waits for; nothing where the wish holds."""
     name, live = program.name, board.live.get(program.name, [])
-    if program.want is Want.DOWN or name in board.wishes.held:
+    if program.want is Want.DOWN or name in board.wishes.held or board.wishes.ending:
         return
     if live:
         if any(r.state is State.STARTING for r in live):

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 
+from whiz import CARRY
 from whiz.core.errors import ManifestError, WhizError
 from whiz.face import commands, voice
 from whiz.face.parser import build_parser
@@ -36,7 +37,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _normal() -> None:
     """Shed what the caller left on this process, because every program started from here would inherit it."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    if CARRY not in os.environ:  # what came for the whiz before us waits until we can hear it
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
     pythons = {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT}  # reset in every child, and SIGINT below
     for number in signal.valid_signals() - pythons:
         if signal.getsignal(number) is signal.SIG_IGN:

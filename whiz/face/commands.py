@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from whiz.core.errors import Busy, HomeError, UsageError
 from whiz.core.model import Step, Wait
 from whiz.core.plan import plan
-from whiz.core.status import TROUBLE, counts, report, verdict
+from whiz.core.status import TROUBLE, report, verdict
 from whiz.core.wire import dump
 from whiz.face import render, voice
 from whiz.face.node import Node
@@ -52,15 +52,26 @@ def check(args: argparse.Namespace) -> int:
         for step in steps:
             voice.say(args, render.line(step, colour=render.coloured()))
         pending = "1 change pending" if len(acts) == 1 else f"{len(acts)} changes pending"
-        voice.say(args, pending if acts else _summary(rows, first))
+        voice.say(args, pending if acts else render.summary(rows, first))
     return code
 
 
 def apply(args: argparse.Namespace) -> int:
     """Make it so."""
     node = Node(args, act=True)
+    if (there := node.resident()) is not None:
+        from whiz.face.running import ask  # noqa: PLC0415
+
+        return ask(args, node, there)
     node.lock()
     return _apply(args, node)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Stay, and keep it so."""
+    from whiz.face.running import run as stay  # noqa: PLC0415
+
+    return stay(args)
 
 
 def _apply(args: argparse.Namespace, node: Node) -> int:
@@ -80,7 +91,7 @@ def _apply(args: argparse.Namespace, node: Node) -> int:
             voice.deafen()
 
     steps = converge(node.host, node.store, loaded.manifest, node.clock, args.wait, tell, doubt=node.doubt(loaded))
-    _trim(node, loaded)
+    node.trim(loaded.manifest)
     rows = report(loaded.manifest, node.store.runs(), node.store.wishes(), steps, node.clock.boot())
     code = 2 if loaded.stale else verdict(rows, steps)
     if voice.wants_json(args):
@@ -89,18 +100,8 @@ def _apply(args: argparse.Namespace, node: Node) -> int:
         for row in rows:
             if row.state in TROUBLE:
                 voice.warn(f"{row.name}: {row.state}: {row.why}")
-        voice.say(args, _summary(rows, steps))
+        voice.say(args, render.summary(rows, steps))
     return code
-
-
-def _trim(node: Node, loaded: Loaded) -> None:
-    from whiz.world import logs  # noqa: PLC0415
-
-    limits = {node.log(p.name): p.log.max for p in loaded.manifest.values() if p.log.to == "file"}
-    try:
-        logs.cap(node.home.log, limits)
-    except OSError as exc:
-        voice.warn(f"{node.home.log}: {exc.strerror}; logs are not trimmed")
 
 
 def status(args: argparse.Namespace) -> int:
@@ -138,7 +139,7 @@ def _show(args: argparse.Namespace, node: Node, loaded: Loaded, rows: tuple[Row,
         voice.say(
             args, f"stranger: pid {stranger['pid']} is also what {stranger['program']!r} asks for; whiz leaves it alone"
         )
-    voice.say(args, _summary(rows, steps))
+    voice.say(args, render.summary(rows, steps))
 
 
 def hold(args: argparse.Namespace) -> int:
@@ -152,7 +153,13 @@ def unhold(args: argparse.Namespace) -> int:
 
 
 def restart(args: argparse.Namespace) -> int:
-    """End the present Runs."""
+    """End the present Runs; or renew the whiz that stays."""
+    if args.self:
+        from whiz.face.running import renew  # noqa: PLC0415
+
+        return renew(args)
+    if not args.names:
+        raise UsageError("whiz restart needs the name of a program, or --self\nhint: whiz restart --help")
     return _wish(args, _restart, "has that wish already")
 
 
@@ -169,6 +176,10 @@ def _wish(args: argparse.Namespace, note: Callable[[Node, str], bool], otherwise
     for name in node.named(args.names, node.load().manifest, sorted(node.store.wishes().held)):
         if not note(node, name):
             voice.say(args, f"{name} {otherwise}")
+    if (there := node.resident()) is not None:
+        from whiz.face.running import ask  # noqa: PLC0415
+
+        return ask(args, Node(args, act=True), there)
     try:
         node.lock(args.wait)
     except Busy as exc:
@@ -271,22 +282,11 @@ def completion(args: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(rows: tuple[Row, ...], steps: Plan) -> str:
-    said = ", ".join(f"{n} {state}" for state, n in counts(rows).items()) or "no programs"
-    return f"{'every wish holds' if verdict(rows, steps) == 0 else 'not every wish holds'}: {said}"
-
-
 def _problems(loaded: Loaded, node: Node) -> dict[str, object]:
     return {"problems": [dump(p) for p in loaded.problems], "complaints": node.store.complaints}
 
 
 def _complain(args: argparse.Namespace, loaded: Loaded, node: Node) -> None:
-    """Say why the file is not in force."""
-    if voice.wants_json(args):
-        return
-    for problem in loaded.problems:
-        voice.warn(str(problem))
-    if loaded.stale and loaded.manifest:
-        voice.warn(f"{node.path}: the last good version stays in force until this is mended")
-    if loaded.kept is not None:
-        voice.warn(f"{loaded.kept}; the last good whizzifest cannot be kept there")
+    """Say why the file is not in force, unless the JSON does."""
+    if not voice.wants_json(args):
+        node.complain(loaded)

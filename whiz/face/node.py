@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from whiz import __version__
 from whiz.core.errors import Busy, ManifestError, UsageError
+from whiz.core.model import Proc
 from whiz.core.value import replace
+from whiz.core.wire import FORMAT, dump, expect, load
+from whiz.face import voice
+from whiz.face.reading import parse_yaml
 from whiz.loop import Clock, observe
-from whiz.world.disk import is_file, quoted
+from whiz.world.disk import is_file, quoted, read_json, write
 from whiz.world.home import Home, home
 from whiz.world.host import LocalHost
 from whiz.world.sources import Loaded, Source
@@ -19,8 +25,7 @@ if TYPE_CHECKING:
     import argparse
 
     from whiz.core.model import Manifest, Run
-    from whiz.core.shape import Node as YamlNode
-    from whiz.core.shape import Report
+    from whiz.world.files import Contents
 
 CLOCK = Clock(
     boot=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
@@ -40,12 +45,14 @@ class Node:
         self.store = FileStore(self.home.records, self.home.tasks, self.home.state, mend=act)
         self.host = LocalHost(self.home.id, self.home.log, self.home.records, self.home.tasks)
         self.clock = CLOCK
+        self._contents: Contents | None = None
+        self._whole: tuple[Manifest, object, object, Manifest] | None = None  # what it was made of, and the result
 
     def load(self, *, allow_empty: bool = False, keep: bool = False) -> Loaded:
         """Return the manifest in force, complete with what its programs are made of. Raise ManifestError."""
-        source = Source(self.path, self.home.config, self.home.state, _parse_yaml)
+        source = Source(self.path, self.home.config, self.home.state, parse_yaml)
         loaded = source.load(allow_empty=allow_empty, keep=keep)
-        return replace(loaded, manifest=self._complete(loaded.manifest, keep=keep))
+        return replace(loaded, manifest=self.completed(loaded.manifest, keep=keep))
 
     def load_or_empty(self) -> Loaded:
         """Return the manifest in force; an empty one with its problems where there is none: for those who only look."""
@@ -54,7 +61,8 @@ class Node:
         except ManifestError as exc:
             return Loaded({}, exc.problems)
 
-    def _complete(self, manifest: Manifest, *, keep: bool) -> Manifest:
+    def completed(self, manifest: Manifest, *, keep: bool) -> Manifest:
+        """Return the manifest with what its programs are made of: digests of their files and secrets."""
         files = [f for p in manifest.values() for f in p.files]
         secret = [p.env_file for p in manifest.values() if p.env_file is not None]
         if not files and not secret:
@@ -62,16 +70,20 @@ class Node:
         from whiz.core.complete import complete  # noqa: PLC0415
         from whiz.world.files import Contents  # noqa: PLC0415
 
-        contents = Contents(f"{self.home.run}/contents.json", f"{self.home.state}/key")
+        contents = self._contents = self._contents or Contents(
+            f"{self.home.run}/contents.json", f"{self.home.state}/key"
+        )
         secrets = {}
         if secret:
             from whiz.world.host.spawn import env_pairs  # noqa: PLC0415
 
             secrets = contents.secrets(secret, env_pairs)
-        whole = complete(manifest, contents.digests(files), secrets)
+        digests = contents.digests(files)
+        if self._whole is None or self._whole[0] is not manifest or self._whole[1:3] != (digests, secrets):
+            self._whole = (manifest, digests, secrets, complete(manifest, digests, secrets))
         if keep:
             contents.save()
-        return whole
+        return self._whole[3]
 
     def doubt(self, loaded: Loaded) -> bool:
         """Whether the records may not be all there is."""
@@ -92,6 +104,57 @@ class Node:
                 if time.monotonic() >= end:
                     raise
                 time.sleep(0.02)  # flock has no wait with a bound
+
+    def announce(self, refused: str | None = None) -> None:
+        """Write down that this process stays, so that others can ask it. `refused`: why it was not renewed."""
+        proc = self.host.name_of(os.getpid())
+        facts = {
+            "format": FORMAT,
+            "proc": dump(proc),
+            "version": __version__,
+            "since": self.clock.wall(),
+            "refused": refused,
+        }
+        try:
+            write(f"{self.home.run}/resident.json", json.dumps(facts), durable=False)
+        except OSError as exc:
+            voice.warn(f"{self.home.run}: {exc.strerror}; other commands cannot ask this whiz")
+
+    def retire(self) -> None:
+        """Say that nobody stays here any more."""
+        try:
+            os.unlink(f"{self.home.run}/resident.json")
+        except OSError:
+            return  # whoever reads it sees that its process is gone
+
+    def resident(self) -> dict[str, Any] | None:
+        """Return what the whiz that stays here has announced, None where none lives. `proc` is its process."""
+        try:
+            facts = expect(read_json(f"{self.home.run}/resident.json"))
+            facts["proc"] = load(Proc, facts["proc"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return facts if self.host.lives(facts["proc"]) else None
+
+    def complain(self, loaded: Loaded) -> None:
+        """Say why the file is not in force."""
+        for problem in loaded.problems:
+            voice.warn(str(problem))
+        if loaded.stale and loaded.manifest:
+            voice.warn(f"{self.path}: the last good version stays in force until this is mended")
+        if loaded.kept is not None:
+            voice.warn(f"{loaded.kept}; the last good whizzifest cannot be kept there")
+
+    def trim(self, manifest: Manifest) -> int:
+        """Hold the logs to their caps; return the bytes they have."""
+        from whiz.world import logs  # noqa: PLC0415
+
+        limits = {self.log(p.name): p.log.max for p in manifest.values() if p.log.to == "file"}
+        try:
+            return logs.cap(self.home.log, limits)
+        except OSError as exc:
+            voice.warn(f"{self.home.log}: {exc.strerror}; logs are not trimmed")
+            return 0
 
     def log(self, name: str) -> str:
         """Return the path of a program's output."""
@@ -119,12 +182,6 @@ class Node:
                 raise UsageError(f"there is no program {name!r}\nhint: {hint}")
             out += found
         return list(dict.fromkeys(out))
-
-
-def _parse_yaml(text: str, report: Report) -> YamlNode | None:
-    from whiz.world.yamltree import parse_yaml  # noqa: PLC0415  PyYAML costs 15 ms; a quiet turn parses nothing
-
-    return parse_yaml(text, report)
 
 
 def _default(config: str) -> str:

@@ -66,6 +66,19 @@ examples:
   * * * * * whiz apply -q       (crontab: once a minute)
 """,
     ),
+    "run": (
+        "stay, and take a turn whenever something happens",
+        """\
+The same turn as apply, resident: wakes when a program ends, when the whizzifest or
+a wish is edited, when a wait is over, and at least every --every. For systemd
+(Type=notify) and for terminals. SIGTERM leaves the programs running (--stop ends
+them), Ctrl-C in a terminal ends them, SIGHUP takes a turn, SIGUSR2 renews whiz itself.
+
+examples:
+  whiz run
+  whiz run --every 10s --stop
+""",
+    ),
     "status": (
         "show what runs, and why what does not",
         """\
@@ -117,6 +130,7 @@ it happens once.
 
 examples:
   whiz restart web
+  whiz restart --self           (the whiz that stays becomes the one installed now)
 """,
     ),
     "history": (
@@ -170,6 +184,13 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 30, 1.5s or 2m") from None
 
 
+def _interval(text: str) -> float:
+    seconds = _seconds(text)
+    if not 0.1 <= seconds <= 86400.0:  # noqa: PLR2004  a tenth of a second to a day
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 0.1s to 1d")
+    return seconds
+
+
 def _count(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
@@ -198,10 +219,18 @@ def _options(name: str, add: Callable[..., argparse.Action]) -> None:
     if name in ("apply", "hold", "unhold", "restart"):
         text = "how long to sleep through short waits (default: 30s)"
         add("--wait", metavar="S", type=_seconds, default=30.0, help=text)
-    if name in ("apply", "check"):
+    if name == "run":
+        text = "take a turn at least so often (default: 60s)"
+        add("--every", metavar="S", type=_interval, default=60.0, help=text)
+        add("--stop", action="store_true", help="on SIGTERM end the programs, in reverse order")
+        add("--trial", action="store_true", help=argparse.SUPPRESS)  # what a renewal tries first
+    if name in ("apply", "check", "run"):
         add("--allow-empty", action="store_true", help="accept a whizzifest that names no program")
     if name in ("hold", "unhold", "restart"):
-        add("names", metavar="NAME", nargs="+", help="a program, or NAME:2 for one instance")
+        few = "*" if name == "restart" else "+"
+        add("names", metavar="NAME", nargs=few, help="a program, or NAME:2 for one instance")
+    if name == "restart":
+        add("--self", action="store_true", help="renew the whiz that stays; programs go on")
     if name in ("explain", "logs"):
         add("name", metavar="NAME", help="a program, or NAME:2 for one instance")
     if name in ("status", "history"):

@@ -7,11 +7,13 @@ import sys
 from typing import TYPE_CHECKING, assert_never
 
 from whiz.core.model import Kill, Start, Stop, Wait
+from whiz.core.status import counts, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from whiz.core.model import Step
+    from whiz.core.model import Plan, Step
+    from whiz.core.status import Row
 
 _COLOURS = {"green": 32, "red": 31, "yellow": 33, "dim": 2, "bold": 1}
 _STATES = {
@@ -64,6 +66,12 @@ def as_json(step: Step) -> dict[str, object]:
             return {"order": "wait", "program": name, "until": until, "why": why, "failed": failed}
         case _:
             assert_never(step)
+
+
+def summary(rows: Sequence[Row], steps: Plan) -> str:
+    """Say in one line how everything is."""
+    said = ", ".join(f"{n} {state}" for state, n in counts(rows).items()) or "no programs"
+    return f"{'every wish holds' if verdict(rows, steps) == 0 else 'not every wish holds'}: {said}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool, width: int | None = None) -> str:

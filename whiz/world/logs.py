@@ -17,8 +17,8 @@ _COLLAPSE = 0x08  # FALLOC_FL_COLLAPSE_RANGE (linux/falloc.h)
 _PIECE = 1 << 16
 
 
-def cap(folder: str, limits: Mapping[str, int], total: int = TOTAL) -> None:
-    """Trim every log to its limit (bytes), and the largest further until all together fit.
+def cap(folder: str, limits: Mapping[str, int], total: int = TOTAL) -> int:
+    """Trim every log to its limit (bytes), and the largest further until all together fit; return what they have.
 
     `limits`: path -> bytes; a log of no present program has the default. Raise OSError.
     """
@@ -36,7 +36,8 @@ def cap(folder: str, limits: Mapping[str, int], total: int = TOTAL) -> None:
         before = sizes[path]
         sizes[path] = trim(path, before // 2)
         if sizes[path] >= before:
-            return  # this disk does not let us; the next turn tries again
+            break  # this disk does not let us; the next turn tries again
+    return sum(sizes.values())
 
 
 def trim(path: str, most: int) -> int:

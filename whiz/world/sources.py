@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from whiz.core.manifest import Document, Identity
     from whiz.core.shape import Node, Report
 
-_PATIENCE = 2.0  # s given to somebody who has the file open for writing
+PATIENCE = 2.0  # s given to somebody who has the file open for writing
 _DEEP = 8  # includes within includes
 
 
@@ -35,6 +35,9 @@ class Loaded:
     problems: tuple[Problem, ...] = ()
     kept: str | None = None  # what keeping it as the last good failed with
     changed: bool = False  # since the last good copy was made
+    texts: tuple[str, ...] = ()  # the files it was made of
+    globs: tuple[str, ...] = ()  # and the patterns that named them
+    busy: bool = False  # somebody is writing one of them just now
 
     @property
     def stale(self) -> bool:
@@ -45,14 +48,22 @@ class Loaded:
 class Source:
     """One manifest file with what it includes, and its last good copy in the state directory."""
 
-    def __init__(self, path: str, config: str, state: str, parse_yaml: Callable[[str, Report], Node | None]) -> None:
-        self._parse_yaml = parse_yaml
+    def __init__(
+        self,
+        path: str,
+        config: str,
+        state: str,
+        parse_yaml: Callable[[str, Report], Node | None],
+        patience: float = PATIENCE,
+    ) -> None:
+        self._parse_yaml, self._patience, self._busy = parse_yaml, patience, False
         self.path = os.path.abspath(path)
         self._node = os.path.join(config, "node.yaml")
         self._good = os.path.join(
             state, "manifest", self.path.strip("/").replace("%", "%25").replace("/", "%2F") + ".json"
         )
         self._texts: dict[str, str] = {}
+        self._asked: list[str] = []  # every file that was to be read
         self._globs: dict[str, list[str]] = {}
         self._globs_before: dict[str, list[str]] = {}
 
@@ -61,16 +72,23 @@ class Source:
         good = self._last_good()
         try:
             if good is not None and self._same(good):
-                return Loaded(_programs(good))
+                return self._loaded(_programs(good))
             if good is not None and isinstance(good["globs"], dict):
                 self._globs_before = good["globs"]
+            self._texts, self._globs = {}, {}
             manifest = self._parse(allow_empty=allow_empty)
         except ManifestError as exc:
             if good is None:
                 raise
-            return Loaded(_programs(good), exc.problems)
+            return self._loaded(_programs(good), exc.problems)
         failed = self._keep(manifest) if keep else None
-        return Loaded(manifest, kept=failed, changed=True)
+        return self._loaded(manifest, kept=failed, changed=True)
+
+    def _loaded(
+        self, manifest: Manifest, problems: tuple[Problem, ...] = (), kept: str | None = None, *, changed: bool = False
+    ) -> Loaded:
+        texts = tuple(dict.fromkeys((self.path, self._node, *self._asked)))
+        return Loaded(manifest, problems, kept, changed, texts, tuple(self._globs), self._busy)
 
     def _last_good(self) -> dict[str, object] | None:
         """Return the kept copy, None where there is none that can be used."""
@@ -89,6 +107,7 @@ class Source:
     def _same(self, good: dict[str, object]) -> bool:
         """Whether every file reads as it did when the last good copy was made."""
         texts, globs = good["texts"], good["globs"]
+        self._globs = dict(globs) if isinstance(globs, dict) else {}
         if good.get("whiz") != __version__ or not isinstance(texts, dict) or not isinstance(globs, dict):
             return False
         if any(_matches(pattern) != paths for pattern, paths in globs.items()):
@@ -196,15 +215,17 @@ class Source:
 
     def _text(self, path: str, missing: str | None = None) -> str:
         """Return a file's text, remembered for the last good copy; raise ManifestError in the system's words."""
+        self._asked.append(path)
         try:
             if os.getuid() == 0:
                 disk.refuse_foreign(path)
-            data = _settled(path)
+            data = _settled(path, self._patience)
         except FileNotFoundError:
             if missing is None:
                 raise ManifestError((Problem(path, 0, 0, "there is no such file", "", self._hint(path)),)) from None
             data = missing.encode()
         except OSError as exc:
+            self._busy = self._busy or exc.errno == errno.EBUSY
             raise ManifestError((Problem(path, 0, 0, exc.strerror or str(exc)),)) from None
         try:
             text = data.decode()
@@ -221,6 +242,19 @@ class Source:
         if beside != path and disk.is_file(beside):
             return f"there is one here: pass -m {os.path.basename(path)}"
         return "write one line per program, processName|destination, or name the file with -m"
+
+
+def signature(loaded: Loaded) -> tuple[object, ...]:
+    """Return what changes whenever a file that a manifest was made of may have changed."""
+    return (*map(_times, loaded.texts), *(tuple(_matches(p)) for p in loaded.globs))
+
+
+def _times(path: str) -> tuple[int, ...]:
+    try:
+        st = os.stat(path)
+    except OSError as exc:
+        return (exc.errno or 0,)
+    return st.st_dev, st.st_ino, st.st_mode, st.st_uid, st.st_size, st.st_mtime_ns, st.st_ctime_ns
 
 
 def _programs(good: dict[str, object]) -> Manifest:
@@ -242,13 +276,13 @@ def _matches(pattern: str) -> list[str]:
     ]
 
 
-def _settled(path: str) -> bytes:
+def _settled(path: str, patience: float) -> bytes:
     """Return the bytes of a file that nobody is writing; raise OSError (EBUSY) when somebody will not finish.
 
     A read lease is granted only while nobody has the file open for writing (fcntl(2)); it is given back at once.
     Where there are no leases, a file whose times or bytes still move counts as being written.
     """
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + patience
     while True:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:

@@ -133,6 +133,16 @@ class FileStore:
         restarts = (w.split("@", 1) for w in self._names(f"{self._state}/restart", "") if "@" in w)
         return Wishes(frozenset(self._names(f"{self._state}/held", "")), frozenset((n, i) for n, i in restarts))
 
+    def wishes_at(self) -> tuple[str, ...]:
+        """Return the directories that wishes are written to, made where they are missing."""
+        folders = (f"{self._state}/held", f"{self._state}/restart")
+        for folder in folders:
+            try:
+                os.makedirs(folder, 0o700, exist_ok=True)
+            except OSError:
+                continue  # a wish cannot be written there either
+        return folders
+
     def hold(self, name: str) -> bool:
         """Keep a program down; return whether it was not already. Raise HomeError."""
         return self._touch("held", name)

@@ -116,6 +116,14 @@ class LocalHost:
                 if mark is not None and (mark.home, f"{disk.quoted(mark.name)}@{mark.run}") == (self._home, name):
                     yield Found(mark.name, proc, mark.run, digest=mark.digest)
 
+    def name_of(self, pid: int) -> Proc | None:
+        """Return the kernel's name for a process that lives now."""
+        return identify(pid, self.boot)
+
+    def lives(self, proc: Proc) -> bool:
+        """Whether exactly this process runs."""
+        return alive(proc, self.boot)
+
     def tree(self, run: Run, manifest: Manifest, runs: Sequence[Run]) -> tuple[Proc, ...]:
         """Return the living members of a Run's tree besides its main process, from this turn's scan."""
         if self._table is None:
