@@ -341,12 +341,16 @@ def test_status_watches_until_it_is_interrupted(node: Node, until: Until) -> Non
     with out.open("wb") as f:
         words = [*WHIZ, "--home", str(node.path), "status", "--watch"]
         watching = subprocess.Popen(words, stdout=f, stderr=subprocess.STDOUT)
-    until(lambda: " running " in out.read_text())
-    os.kill(node.pid("a"), signal.SIGKILL)
-    until(lambda: "ended unseen" in out.read_text())
-    watching.send_signal(signal.SIGINT)
-    assert watching.wait(30) == 130
-    assert "Traceback" not in out.read_text()
+    try:
+        until(lambda: " running " in out.read_text())
+        os.kill(node.pid("a"), signal.SIGKILL)
+        until(lambda: "ended unseen" in out.read_text())
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 130
+        assert "Traceback" not in out.read_text()
+    finally:
+        watching.kill()
+        watching.wait()
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

@@ -1,0 +1,335 @@
+"""whiz run: the turn, resident. Scenarios 48, 53, 66, 67, 76, 78 and what the issue of the daemon promises."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.node.conftest import WHIZ, gone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.node.conftest import Node, Until
+
+    Resident = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def resident(node: Node, until: Until) -> Iterator[Resident]:
+    """Start whiz run, wait until it stays, and kill it with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str, wait: bool = True, **options: Any) -> subprocess.Popen[str]:
+        with (node.path / "said").open("a") as said:
+            options = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said, **options}
+            command = [*WHIZ, "--home", str(node.path), "run", *words]
+            started.append(subprocess.Popen(command, text=True, start_new_session=True, **options))
+        if wait:
+            until(lambda: announced(node).get("proc", {}).get("pid") == started[-1].pid)
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def announced(node: Node) -> dict[str, Any]:
+    try:
+        held: dict[str, Any] = json.loads((node.path / "run/resident.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return held
+
+
+def said(node: Node) -> str:
+    return (node.path / "said").read_text()
+
+
+def test_it_keeps_the_whizzifest(node: Node, resident: Resident, until: Until) -> None:
+    """Starts, brings back what dies, follows edits of manifest, include and wishes, each without being told."""
+    node.yaml("include: parts/*.yaml\nprograms:\n  a: {run: /bin/sleep 1000, restart: {delay: 0s}}\n")
+    node.write("programs:\n  b: {run: /bin/sleep 1001}\n", "parts/b.yaml")
+    resident()
+    until(lambda: node.rows().keys() == {"a", "b"} and {r["state"] for r in node.rows().values()} == {"running"})
+    first = node.pid("a")
+    os.kill(first, signal.SIGKILL)
+    until(lambda: (now := node.rows()["a"])["state"] == "running" and now["pid"] != first)
+    assert [f["exit"] for f in node.facts("a") if f["event"] == "end"] == [-9]
+    node.write("programs:\n  b: {run: /bin/sleep 1002}\n", "parts/b.yaml")
+    until(lambda: psutil.Process(node.rows()["b"]["pid"] or os.getpid()).cmdline()[-1] == "1002")
+    (node.path / "state/held/a").touch()
+    until(lambda: node.rows()["a"]["state"] == "held" and not [p for p in node.ours() if p.cmdline()[-1] == "1000"])
+    (node.path / "state/held/a").unlink()
+    until(lambda: node.rows()["a"]["state"] == "running")
+    node.write("programs: {}\n", "parts/b.yaml")  # an empty include is no wish
+    until(lambda: "names no program" in said(node))
+    assert node.rows()["b"]["state"] == "running"
+    (node.path / "parts/b.yaml").unlink()
+    until(lambda: "b" not in node.rows())
+
+
+def test_other_commands_ask_it(node: Node, resident: Resident) -> None:
+    node.write("a|/bin/sleep 1000\nb|/bin/sleep 1001\n")
+    resident()
+    assert node.whiz("apply").endswith("every wish holds: 2 running\n")
+    assert node.whiz("hold", "a") == "- stop  a (held)\nevery wish holds: 1 running, 1 held\n".replace(
+        "1 running, 1 held", "1 held, 1 running"
+    )
+    assert node.whiz("unhold", "a") == "+ start a (was stopped)\nevery wish holds: 2 running\n"
+    first = node.pid("b")
+    assert "- stop  b (restart asked for)" in node.whiz("restart", "b")
+    assert node.pid("b") != first
+    node.write("a|/bin/sleep 1000\nb|/nowhere\n")
+    said = node.whiz("apply", "--wait", "1", "--json", code=1)
+    assert json.loads(said)["exit"] == 1
+    node.write("a|\n")
+    done = node.command("apply", "--wait", "0")
+    assert done.returncode == 2
+    assert "the last good version stays in force" in done.stderr
+    node.write("")
+    node.whiz("apply", "--allow-empty")
+    assert node.ours() == []
+
+
+def test_a_second_one_is_refused(node: Node, resident: Resident) -> None:
+    node.write("a|/bin/sleep 1000\n")
+    first = resident()
+    node.whiz("apply")
+    before = node.rows()
+    done = node.command("run")
+    assert done.returncode == 75
+    assert f"another whiz (pid {first.pid}) is at work" in done.stderr
+    assert node.rows()["a"]["pid"] == before["a"]["pid"]
+    assert announced(node)["proc"]["pid"] == first.pid
+
+
+def test_without_any_whizzifest_it_does_not_stay(node: Node) -> None:
+    done = node.command("run")
+    assert done.returncode == 2
+    assert "there is no such file" in done.stderr
+
+
+def test_a_broken_edit_changes_nothing_and_is_said_once(node: Node, resident: Resident, until: Until) -> None:
+    node.write("a|/bin/sleep 1000\n")
+    process = resident()
+    node.whiz("apply")
+    pid = node.pid("a")
+    node.write("a:/bin/sleep 1000\n")
+    until(lambda: "the last good version stays in force" in said(node))
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)
+    node.write("a|/bin/sleep 1000\n")
+    until(lambda: "is in force again" in said(node))
+    assert said(node).count("no '|' between") == 1
+    assert node.pid("a") == pid
+
+
+def test_term_leaves_programs_and_stop_ends_them_in_reverse(node: Node, resident: Resident, until: Until) -> None:
+    node.yaml("programs:\n  a: {run: /bin/sleep 1000}\n  b: {run: /bin/sleep 1001, after: a}\n")
+    process = resident()
+    node.whiz("apply")
+    pids = {name: row["pid"] for name, row in node.rows().items()}
+    process.terminate()
+    assert process.wait(30) == 0
+    assert "whiz leaves; 2 programs go on" in said(node)
+    assert {name: row["pid"] for name, row in node.rows().items()} == pids
+    process = resident("--stop")
+    until(lambda: announced(node))
+    process.terminate()
+    assert process.wait(30) == 0
+    assert [line for line in said(node).splitlines() if not line.startswith(". wait")][-3:] == [
+        "- stop  b (whiz was told to end them)",
+        "- stop  a (whiz was told to end them)",
+        "everything has ended",
+    ]
+    assert node.ours() == []
+    assert announced(node) == {}
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_ctrl_c_in_a_terminal_ends_them_and_says_so(node: Node, until: Until) -> None:
+    node.write("a|/bin/sleep 1000\n")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [*WHIZ, "--home", str(node.path), "run"], {**os.environ, "TERM": "dumb"})
+    try:
+        until(node.ours)
+        until(lambda: announced(node))
+        os.write(terminal, b"\x03")
+        heard = b""
+        with contextlib.suppress(OSError):  # how a terminal says that its other end is gone
+            while piece := os.read(terminal, 4096):
+                heard += piece
+        assert b"- stop  a (whiz was told to end them)" in heard
+        assert b"everything has ended" in heard
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert node.ours() == []
+    finally:
+        os.close(terminal)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_killed_and_started_again_it_finds_everything(node: Node, resident: Resident, until: Until) -> None:
+    node.yaml(
+        "programs:\n"
+        + "".join(f"  p{n}: {{run: /bin/sleep 100{n}}}\n" for n in range(8))
+        + "  kept: {run: \"sh -c 'while [ ! -e $GO ]; do sleep 0.05; done; exit 7'\", restart: {on: never},"
+        + f" env: {{GO: {node.path}/go}}}}\n"
+    )
+    first = resident()
+    node.whiz("apply")
+    before = {n: r["pid"] for n, r in node.rows().items()}
+    first.kill()
+    first.wait()
+    os.kill(before["p3"], signal.SIGKILL)
+    until(lambda: gone(before["p3"]))
+    (node.path / "go").touch()
+    until(lambda: gone(before["kept"]))
+    starts = len([f for f in node.facts() if f["event"] == "start"])
+    resident()
+    until(lambda: (now := node.rows()["p3"])["state"] == "running" and now["pid"] != before["p3"])
+    after = {n: r["pid"] for n, r in node.rows().items()}
+    assert {n: p for n, p in after.items() if n not in ("p3", "kept")} == {
+        n: p for n, p in before.items() if n not in ("p3", "kept")
+    }
+    assert len([f for f in node.facts() if f["event"] == "start"]) == starts + 1
+    ends = {f["program"]: (f["state"], f["exit"]) for f in node.facts() if f["event"] == "end"}
+    assert ends == {"p3": ("lost", None), "kept": ("failed", 7)}  # a chaperone knows; nobody knows of the other
+    assert not [f for f in node.facts() if f["event"] in ("stop", "kill")]
+
+
+def test_renewed_it_keeps_pid_children_and_exit_codes(node: Node, resident: Resident, until: Until) -> None:
+    node.yaml(
+        "programs:\n"
+        + "".join(f"  p{n}: {{run: /bin/sleep 100{n}, restart: {{delay: 0s}}}}\n" for n in range(8))
+        + f"  x: {{run: \"sh -c 'while [ ! -e {node.path}/go ]; do sleep 0.05; done; exit 9'\"}}\n"
+    )
+    process = resident()
+    node.whiz("apply")
+    before = {n: r["pid"] for n, r in node.rows().items()}
+    assert f"pid {process.pid} as before" in node.whiz("restart", "--self")
+    assert process.poll() is None
+    assert {n: r["pid"] for n, r in node.rows().items()} == before
+    (node.path / "go").touch()
+    until(lambda: [f for f in node.facts("x") if f["event"] == "end"])
+    assert next(f["exit"] for f in node.facts("x") if f["event"] == "end") == 9
+    assert node.command("run").returncode == 75  # the lock went along
+    node.whiz("hold", "x")
+    # signals and ends that come while it changes are neither lost nor deadly
+    for n in range(4):
+        process.send_signal(signal.SIGUSR2)
+        os.kill(node.rows()[f"p{n}"]["pid"], signal.SIGKILL)
+        process.send_signal(signal.SIGHUP)
+    until(lambda: all(node.rows()[f"p{n}"]["pid"] not in (None, before[f"p{n}"]) for n in range(4)))
+    assert [f["exit"] for n in range(4) for f in node.facts(f"p{n}") if f["event"] == "end"] == [-9] * 4
+    assert process.poll() is None
+
+
+def test_a_broken_whiz_is_not_taken_over(node: Node, until: Until) -> None:
+    """The code is broken after it started: the trial says so, and the old one goes on."""
+    house = node.path / "house"
+    root = os.path.dirname(os.path.dirname(os.path.abspath(sys.modules["whiz"].__file__ or "")))
+    shutil.copytree(os.path.join(root, "whiz"), house / "whiz", ignore=shutil.ignore_patterns("__pycache__"))
+    node.write("a|/bin/sleep 1000\n")
+    env = {**os.environ, "PYTHONPATH": str(house)}
+    process = subprocess.Popen(
+        [*WHIZ, "--home", str(node.path), "run"], env=env, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        until(lambda: announced(node) and node.ours())
+        pid = node.pid("a")
+        (house / "whiz/keep.py").write_text("this is no Python\n")
+        done = node.command("restart", "--self")
+        assert done.returncode == 1
+        assert "not renewed: the new one fails its trial: SyntaxError" in done.stderr
+        assert process.poll() is None
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: node.rows()["a"]["state"] == "running")
+        assert node.pid("a") != pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_orphans_are_reaped_and_belong_to_their_run(node: Node, resident: Resident, until: Until) -> None:
+    """A child whose parent ended is inherited: a zombie of it is reaped, a living one is ended before a successor starts."""
+    node.script(
+        "litter.sh",
+        "#!/bin/sh\nsetsid sh -c 'sleep 0.1' &\nsetsid sh -c \"trap '' TERM; exec sleep 1500\" &\nsleep 0.2\nexit 1\n",
+    )
+    node.yaml("programs:\n  l: {run: ./litter.sh, stop: {grace: 100ms}, restart: {delay: 0s, max_delay: 1s}}\n")
+    process = resident()
+    until(lambda: len([f for f in node.facts("l") if f["event"] == "end"]) >= 3)
+    assert len([p for p in node.ours() if p.cmdline()[-1:] == ["1500"]]) <= 2
+    zombies = [c for c in psutil.Process(process.pid).children() if c.status() == "zombie"]
+    until(lambda: not [z for z in zombies if z.is_running() and z.status() == "zombie"])
+    facts = [f["event"] for f in node.facts("l")]
+    assert "kill" in facts  # what was left behind did not go by itself
+
+
+def test_systemd_is_told(node: Node, until: Until) -> None:
+    node.write("a|/bin/sleep 1000\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(f"{node.path}/notify")
+        listening.settimeout(30)
+        env = {**os.environ, "NOTIFY_SOCKET": f"{node.path}/notify", "WATCHDOG_USEC": "400000"}
+        process = subprocess.Popen([*WHIZ, "--home", str(node.path), "run"], env=env, stdout=subprocess.DEVNULL)
+        try:
+            heard: list[str] = []
+
+            def hears(word: str) -> bool:
+                heard.extend(listening.recv(4096).decode().split("\n"))
+                return word in heard
+
+            until(lambda: hears("STATUS=every wish holds: 1 running"))
+            assert "READY=1" in heard
+            until(lambda: hears("WATCHDOG=1") and heard.count("WATCHDOG=1") >= 3)
+            child = next(p for p in node.ours() if p.cmdline()[-1] == "1000")
+            assert "NOTIFY_SOCKET" not in child.environ()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_many_cycles_leak_nothing(node: Node, resident: Resident, until: Until) -> None:
+    """WHIZ_CYCLES=1000 takes a minute or two."""
+    node.yaml("programs:\n  a: {run: /bin/sleep 1000, restart: {stable: 1ms}}\n")
+    whiz = psutil.Process(resident().pid)
+    node.whiz("apply")
+    record = node.path / "run/runs/a.json"
+
+    def successor_of(pid: int) -> int | None:
+        with contextlib.suppress(FileNotFoundError, KeyError):
+            run = json.loads(record.read_text())["runs"][-1]
+            if "ended" not in run and run["proc"]["pid"] != pid:
+                return int(run["proc"]["pid"])
+        return None
+
+    def cycle(n: int) -> None:
+        pid = node.pid("a")
+        for i in range(n):
+            os.kill(pid, signal.SIGKILL)
+            if i % 10 == 0:
+                node.yaml(f"# {i}\nprograms:\n  a: {{run: /bin/sleep 1000, restart: {{stable: 1ms}}}}\n")
+            pid = until(lambda pid=pid: successor_of(pid))
+
+    cycle(50)
+    before = whiz.num_fds(), whiz.num_threads()
+    used = whiz.memory_info().rss
+    cycle(int(os.environ.get("WHIZ_CYCLES", "100")))
+    until(lambda: (whiz.num_fds(), whiz.num_threads()) == before)
+    assert whiz.memory_info().rss - used < 1_000_000
