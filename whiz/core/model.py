@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from operator import attrgetter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from whiz.core.value import record, value
 
@@ -125,8 +125,7 @@ def same_process(a: Program, b: Program) -> bool:
     )
 
 
-@value
-class Proc:
+class Proc(NamedTuple):  # a tuple, because sets of them are what a turn reckons with
     """A process as the kernel names it; a bare pid names nothing. `ticks`: field 22 of /proc/PID/stat."""
 
     boot: str

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from whiz.core.model import Manifest, Proc, Seen, Wishes
 
 
+_UNKNOWN = Outcome()
+
+
 def latest(runs: Iterable[Run]) -> dict[str, Run]:
     """Return the last Run of every name."""
     last: dict[str, Run] = {}
@@ -73,7 +76,7 @@ def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at
     for run in runs:
         if run.live:
             run = _located(run, marked.get(run.id), keepers.get(run.id), now)  # noqa: PLW2901
-            run = _learned(run, seen, outcomes.get(run.id, Outcome()), now)  # noqa: PLW2901
+            run = _learned(run, seen, outcomes.get(run.id, _UNKNOWN), now)  # noqa: PLW2901
             if run.exited is not None or run.asked is not None:
                 run = _ending(run, seen, trees.get(run.id, none_left), now)  # noqa: PLW2901
         result.append(run)

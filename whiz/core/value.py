@@ -32,12 +32,14 @@ def replace(held: T, /, **changes: Any) -> T:  # noqa: ANN401  as in dataclasses
 
 def fields(kind: type) -> dict[str, str]:
     """Return field -> annotation, as it is written."""
-    return kind.__annotations__
+    return {
+        n: str(getattr(a, "__forward_arg__", a)) for n, a in kind.__annotations__.items()
+    }  # a NamedTuple wraps them
 
 
 def defaults(kind: type) -> dict[str, object]:
     """Return field -> default, for those that have one."""
-    return kind.__defaults__  # type: ignore[attr-defined,no-any-return]
+    return getattr(kind, "__defaults__", {})
 
 
 def _made(kind: type[T]) -> type[T]:

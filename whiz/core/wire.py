@@ -132,9 +132,10 @@ def expect(data: object) -> dict[str, Any]:
 
 def digest(program: Program) -> str:
     """Return 12 hex digits that tell apart what `same_process` tells apart."""
-    import hashlib  # noqa: PLC0415  5 ms that a quiet turn need not pay
-    import json  # noqa: PLC0415
+    import json  # noqa: PLC0415  what a quiet turn need not pay
+
+    from whiz.core.digest import sha256  # noqa: PLC0415
 
     held = {f: dump(getattr(program, f)) for f in PROCESS_FIELDS}
     held |= {"to": program.log.to, "task": program.want is Want.DONE}
-    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:12]
+    return sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:12]

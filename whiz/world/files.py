@@ -61,6 +61,7 @@ class Contents:
             disk.write(self._cache, json.dumps({"format": FORMAT, "files": self._known}), durable=False)
         except OSError:
             return  # it is read again next time
+        self._changed = False
 
     def _of(self, path: str, read: Callable[[str], object]) -> object:
         known = self._known.get(path)
@@ -91,9 +92,9 @@ class Contents:
 
 
 def _sha256(path: str) -> str:
-    import hashlib  # noqa: PLC0415  only what changed is read
+    from whiz.core.digest import sha256  # noqa: PLC0415  only what changed is read
 
-    h = hashlib.sha256()
+    h = sha256()
     with open(path, "rb") as f:
         while piece := f.read(_PIECE):
             h.update(piece)

@@ -27,6 +27,7 @@ class FileStore:
         self._folders = {Want.UP: records, Want.DOWN: records, Want.DONE: tasks}
         self._state = state
         self._runs: dict[str, tuple[Run, ...]] | None = None
+        self._all: tuple[Run, ...] | None = None  # all of them, until one changes
         self._warned: set[str] = set()
         self.complaints: list[str] = []
 
@@ -38,7 +39,9 @@ class FileStore:
                 for name in self._names(folder, ".json"):
                     for run in self._read(folder, name):
                         self._runs[run.program.name] = (*self._runs.get(run.program.name, ()), run)
-        return tuple(r for runs in self._runs.values() for r in runs)
+        if self._all is None:
+            self._all = tuple(r for runs in self._runs.values() for r in runs)
+        return self._all
 
     def save(self, run: Run) -> None:
         """Write one Run down, and forget what no decision needs any more."""
@@ -47,7 +50,7 @@ class FileStore:
         name = run.program.name
         before = self._runs.get(name, ())
         kept = _kept((*(r for r in before if r.id != run.id), run))
-        self._runs[name] = kept
+        self._runs[name], self._all = kept, None
         for folder in sorted(set(self._folders.values())):
             here = tuple(r for r in kept if self._folders[r.program.want] == folder)
             if here or any(self._folders[r.program.want] == folder for r in before):
@@ -62,6 +65,7 @@ class FileStore:
             if runs and all(not r.live and r.program.want is not Want.DONE for r in runs):
                 assert self._runs is not None  # noqa: S101  it has an entry
                 del self._runs[name]
+                self._all = None
                 self._write(f"{self._folders[Want.UP]}/{disk.quoted(name)}.json", (), durable=False)
 
     def _read(self, folder: str, name: str) -> tuple[Run, ...]:

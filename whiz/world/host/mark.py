@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from whiz.core.value import value
 from whiz.world.host.stat import Stat, places, read_stat
 
 RUN, KEEPER = "WHIZ_RUN", "WHIZ_KEEPER"
 _PATIENCE = 2.0  # s that an exec may take, from a slow card, before its process counts as closed to us
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Mark:
     """Home id, program, run id, digest of the Program."""
 

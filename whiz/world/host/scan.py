@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 
 import psutil
 
 from whiz.core.model import Proc, Run, Want
-from whiz.world.host.mark import Mark, Marks, read_marks
+from whiz.world.host.mark import Marks, read_marks
 from whiz.world.host.stat import Stat, places, read_stat
 
 _PASSES = 5
 
 
-@dataclass(slots=True)
 class Entry:
     """One process as the scan saw it. `readable`: whether its environment could be read."""
 
-    stat: Stat
-    proc: Proc
-    mark: Mark | None = None
-    keeper: Mark | None = None
-    readable: bool = True
-    _cmdline: list[str] | None = field(default=None)
+    __slots__ = ("_cmdline", "keeper", "mark", "proc", "readable", "stat")
+
+    def __init__(self, stat: Stat, proc: Proc, marks: Marks) -> None:
+        self.stat, self.proc = stat, proc
+        self.mark, self.keeper, self.readable = marks
+        self._cmdline: list[str] | None = None
 
     def cmdline(self) -> list[str]:
         """Return its arguments, empty when it is gone."""
@@ -61,7 +59,7 @@ class Table:
         marks = read_marks(stat)
         if (marks.mark is not None or marks.keeper is not None) and self.foreign(pid, "pid"):
             marks = Marks()
-        self.entries[pid] = Entry(stat, Proc(self.boot, pid, stat.ticks), *marks)
+        self.entries[pid] = Entry(stat, Proc(self.boot, pid, stat.ticks), marks)
 
     def foreign(self, pid: int, kind: str) -> bool:
         """Whether a process lives in another namespace than whiz, or one that cannot be told."""

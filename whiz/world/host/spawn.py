@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import functools
-import logging
 import os
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from whiz.core.model import Want
+from whiz.core.value import value
 from whiz.world import disk
 from whiz.world.host.command import PATH, command
 
@@ -34,7 +33,7 @@ _RLIMITS = {
 _JOURNAL = "/run/systemd/journal/stdout"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Who:
     """The account a program runs as. `change`: whether it is another than whiz's own."""
 
@@ -239,6 +238,8 @@ def _output(program: Program, log: str, account: Who) -> int:
 
 @functools.cache
 def _warned(folder: str, words: str) -> None:
+    import logging  # noqa: PLC0415  a megabyte that who stays does not need
+
     logging.getLogger("whiz.host").warning("%s: %s; output there is lost until this is mended", folder, words)
 
 
