@@ -372,6 +372,7 @@ def test_help_and_completion_and_schema(node: Node) -> None:
         "restart",
         "history",
         "explain",
+        "doctor",
         "schema",
         "completion",
     ):
