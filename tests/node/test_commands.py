@@ -376,6 +376,7 @@ def test_help_and_completion_and_schema(node: Node) -> None:
         "restart",
         "history",
         "explain",
+        "doctor",
         "schema",
         "completion",
     ):

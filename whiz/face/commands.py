@@ -266,6 +266,27 @@ def explain(args: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(args: argparse.Namespace) -> int:
+    """Examine the machine."""
+    from whiz.core.doctor import Grade, examine  # noqa: PLC0415
+    from whiz.world.home import home  # noqa: PLC0415
+    from whiz.world.machine import look  # noqa: PLC0415
+
+    place = home(getattr(args, "home", None))
+    folders = {"config": place.config, "run": place.run, "state": place.state, "log": place.log}
+    found = examine(look(folders, place.id))
+    code = int(any(f.grade is Grade.TROUBLE for f in found))
+    if voice.wants_json(args):
+        voice.say_json({"findings": [dump(f) for f in found], "exit": code})
+        return code
+    for finding in found:
+        text = render.finding(finding, colour=render.coloured())
+        if getattr(args, "quiet", False) and finding.grade is Grade.TROUBLE:
+            voice.warn(text)
+        voice.say(args, text)
+    return code
+
+
 def schema(args: argparse.Namespace) -> int:  # noqa: ARG001  every command has the same shape
     """Print the JSON Schema."""
     from whiz.core.keys import schema as described  # noqa: PLC0415

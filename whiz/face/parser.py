@@ -152,6 +152,19 @@ examples:
   whiz explain camera
 """,
     ),
+    "doctor": (
+        "examine the machine, and say what to do",
+        """\
+Look for what makes whiz work less well than it could: the clock, the kernel, the
+file systems of its directories, systemd units that would take programs down with
+whiz, other homes. Changes nothing; needs neither root nor a whizzifest. Exit
+status 1 when there is trouble, 0 otherwise.
+
+examples:
+  sudo whiz doctor
+  whiz doctor --json | jq '.findings[] | select(.grade != "ok")'
+""",
+    ),
     "schema": (
         "print the JSON Schema of a YAML whizzifest",
         """\

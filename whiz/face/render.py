@@ -12,10 +12,12 @@ from whiz.core.status import counts, verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from whiz.core.doctor import Finding
     from whiz.core.model import Plan, Step
     from whiz.core.status import Row
 
 _COLOURS = {"green": 32, "red": 31, "yellow": 33, "dim": 2, "bold": 1}
+_GRADES = {"ok": "green", "advice": "yellow", "trouble": "red"}
 _STATES = {
     "running": "green",
     "succeeded": "green",
@@ -51,6 +53,12 @@ def line(step: Step, *, colour: bool) -> str:
             return paint(f". wait  {name}", "dim", on=colour) + f" ({why})"
         case _:
             assert_never(step)
+
+
+def finding(found: Finding, *, colour: bool) -> str:
+    """Say what was found, and below it what to do."""
+    grade = paint(f"{found.grade:<7}", _GRADES[found.grade], on=colour)
+    return f"{grade}  {found.about}: {found.says}" + (f"\n         do: {found.do}" if found.do else "")
 
 
 def as_json(step: Step) -> dict[str, object]:

@@ -5,17 +5,19 @@
 #    source ~/.local/share/bash_completion/whiz
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_whiz_subparsers=(check apply status logs hold unhold restart history explain schema completion)
+_shtab_whiz_subparsers=(check apply run status logs hold unhold restart history explain doctor schema completion)
 
 _shtab_whiz_check_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --allow-empty)
 _shtab_whiz_apply_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait --allow-empty)
+_shtab_whiz_run_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --every --stop --allow-empty)
 _shtab_whiz_status_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose -w --watch)
 _shtab_whiz_logs_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose -f --follow -n --lines)
 _shtab_whiz_hold_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait)
 _shtab_whiz_unhold_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait)
-_shtab_whiz_restart_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait)
+_shtab_whiz_restart_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait --self)
 _shtab_whiz_history_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose -n --lines)
 _shtab_whiz_explain_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
+_shtab_whiz_doctor_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
 _shtab_whiz_schema_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
 _shtab_whiz_completion_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
 _shtab_whiz_option_strings=(-h --help --version -m --manifest --home --json -q --quiet -v --verbose)
@@ -23,7 +25,7 @@ _shtab_whiz_option_strings=(-h --help --version -m --manifest --home --json -q -
 
 
 _shtab_whiz_completion_pos_0_choices=(bash zsh)
-_shtab_whiz_pos_0_choices=(check apply status logs hold unhold restart history explain schema completion)
+_shtab_whiz_pos_0_choices=(check apply run status logs hold unhold restart history explain doctor schema completion)
 
 _shtab_whiz_check__h_nargs=0
 _shtab_whiz_check___help_nargs=0
@@ -41,6 +43,15 @@ _shtab_whiz_apply___quiet_nargs=0
 _shtab_whiz_apply__v_nargs=0
 _shtab_whiz_apply___verbose_nargs=0
 _shtab_whiz_apply___allow_empty_nargs=0
+_shtab_whiz_run__h_nargs=0
+_shtab_whiz_run___help_nargs=0
+_shtab_whiz_run___json_nargs=0
+_shtab_whiz_run__q_nargs=0
+_shtab_whiz_run___quiet_nargs=0
+_shtab_whiz_run__v_nargs=0
+_shtab_whiz_run___verbose_nargs=0
+_shtab_whiz_run___stop_nargs=0
+_shtab_whiz_run___allow_empty_nargs=0
 _shtab_whiz_status_pos_0_nargs='*'
 _shtab_whiz_status__h_nargs=0
 _shtab_whiz_status___help_nargs=0
@@ -76,7 +87,7 @@ _shtab_whiz_unhold__q_nargs=0
 _shtab_whiz_unhold___quiet_nargs=0
 _shtab_whiz_unhold__v_nargs=0
 _shtab_whiz_unhold___verbose_nargs=0
-_shtab_whiz_restart_pos_0_nargs=+
+_shtab_whiz_restart_pos_0_nargs='*'
 _shtab_whiz_restart__h_nargs=0
 _shtab_whiz_restart___help_nargs=0
 _shtab_whiz_restart___json_nargs=0
@@ -84,6 +95,7 @@ _shtab_whiz_restart__q_nargs=0
 _shtab_whiz_restart___quiet_nargs=0
 _shtab_whiz_restart__v_nargs=0
 _shtab_whiz_restart___verbose_nargs=0
+_shtab_whiz_restart___self_nargs=0
 _shtab_whiz_history_pos_0_nargs='*'
 _shtab_whiz_history__h_nargs=0
 _shtab_whiz_history___help_nargs=0
@@ -99,6 +111,13 @@ _shtab_whiz_explain__q_nargs=0
 _shtab_whiz_explain___quiet_nargs=0
 _shtab_whiz_explain__v_nargs=0
 _shtab_whiz_explain___verbose_nargs=0
+_shtab_whiz_doctor__h_nargs=0
+_shtab_whiz_doctor___help_nargs=0
+_shtab_whiz_doctor___json_nargs=0
+_shtab_whiz_doctor__q_nargs=0
+_shtab_whiz_doctor___quiet_nargs=0
+_shtab_whiz_doctor__v_nargs=0
+_shtab_whiz_doctor___verbose_nargs=0
 _shtab_whiz_schema__h_nargs=0
 _shtab_whiz_schema___help_nargs=0
 _shtab_whiz_schema___json_nargs=0

@@ -13,11 +13,13 @@ _shtab_whiz_commands() {
     apply:'Look at the machine, compare it with the whizzifest, act; again until every wish'
     check:'Print every step that apply would take, turn by turn to the end, each with its'
     completion:examples:
+    doctor:'Look for what makes whiz work less well than it could: the clock, the kernel, the'
     explain:'The wish, the facts, the decision and when whiz will look again.'
     history:'Print starts, stops and ends with their reasons. What is kept is bounded.'
     hold:'Stop the programs and keep them down until unhold; a hold survives whiz and'
     logs:'Print the end of a program'"'"'s output; -f goes on printing as it comes, also when'
     restart:'End the present run of each program and start another; a program in back-off'
+    run:'The same turn as apply, resident: wakes when a program ends, when the whizzifest or'
     schema:'For editors that check as you type.'
     status:'One line per program: name, state, pid, since when, restarts, cpu, memory and the'
     unhold:'Undo a hold.'
@@ -77,6 +79,18 @@ _shtab_whiz_completion_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_whiz_completion_defaults_added=0
+
+_shtab_whiz_doctor_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_doctor_defaults_added=0
 
 _shtab_whiz_explain_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -142,11 +156,27 @@ _shtab_whiz_restart_options=(
   {-q,--quiet}"[print problems only]"
   {-v,--verbose}"[log what whiz does to stderr]"
   "--wait[how long to sleep through short waits (default\: 30s)]:S:"
-  "(*):a program, or NAME\:2 for one instance:"
+  "--self[renew the whiz that stays\; programs go on]"
+  "(*)::a program, or NAME\:2 for one instance:"
 )
 
 # guard to ensure default positional specs are added only once per session
 _shtab_whiz_restart_defaults_added=0
+
+_shtab_whiz_run_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--every[take a turn at least so often (default\: 60s)]:S:"
+  "--stop[on SIGTERM end the programs, in reverse order]"
+  "--allow-empty[accept a whizzifest that names no program]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_run_defaults_added=0
 
 _shtab_whiz_schema_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -210,11 +240,13 @@ _shtab_whiz() {
         apply) _arguments -C -s $_shtab_whiz_apply_options ;;
         check) _arguments -C -s $_shtab_whiz_check_options ;;
         completion) _arguments -C -s $_shtab_whiz_completion_options ;;
+        doctor) _arguments -C -s $_shtab_whiz_doctor_options ;;
         explain) _arguments -C -s $_shtab_whiz_explain_options ;;
         history) _arguments -C -s $_shtab_whiz_history_options ;;
         hold) _arguments -C -s $_shtab_whiz_hold_options ;;
         logs) _arguments -C -s $_shtab_whiz_logs_options ;;
         restart) _arguments -C -s $_shtab_whiz_restart_options ;;
+        run) _arguments -C -s $_shtab_whiz_run_options ;;
         schema) _arguments -C -s $_shtab_whiz_schema_options ;;
         status) _arguments -C -s $_shtab_whiz_status_options ;;
         unhold) _arguments -C -s $_shtab_whiz_unhold_options ;;

@@ -1,0 +1,58 @@
+"""What can be known of a machine before anything runs on it. None, wherever it may be: cannot tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from whiz.core.value import record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@record
+class Place:
+    """A directory of the home and the file system it is on. `inodes`: free ones, None where there is no such limit."""
+
+    role: str
+    path: str
+    kind: str | None
+    read_only: bool
+    free: int
+    inodes: int | None
+
+
+@record
+class Unit:
+    """A systemd service that runs whiz or in which programs of ours live. `settings`: as its files give them."""
+
+    name: str
+    user: bool
+    settings: Mapping[str, str]
+
+
+@record
+class Other:
+    """Another home of which programs run on this machine."""
+
+    home: str
+    uid: int
+    programs: tuple[str, ...]
+
+
+@record
+class Facts:
+    """What was found. `programs`: of this home, those that run."""
+
+    root: bool
+    clock: bool | None
+    memory: bool | None
+    pidfd: bool
+    places: tuple[Place, ...]
+    units: tuple[Unit, ...]
+    programs: tuple[str, ...]
+    others: tuple[Other, ...]
+    psutil: str | None
+    python: str
+    host: str
+    node_yaml: bool
