@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 
 from whiz.core.model import Kill, Outcome, Run, Start, Stop, Wait, Want
 from whiz.core.plan import plan
-from whiz.core.restart import streak
+from whiz.core.restart import CRASH_LOOP, crash_looping, ended_how, streak
 from whiz.core.settle import latest, must_scan, settle
 from whiz.core.value import replace, value
 
@@ -184,8 +184,10 @@ def _note_end(store: Store, run: Run, before: Run | None) -> None:
         )
     elif before.live and not run.live:
         store.note(
-            {"event": "end", "program": name, "run": run.id, "state": run.state, "exit": run.exit, "why": run.error}
+            {"event": "exit", "program": name, "run": run.id, "state": run.state, "exit": run.exit, "why": run.error}
         )
+        if run.streak == CRASH_LOOP - 1 and crash_looping(run, run.program):
+            store.note({"event": "crash_loop", "program": name, "run": run.id, "why": ended_how(run)})
 
 
 def _tidy(store: Store, manifest: Manifest, runs: Sequence[Run], wishes: Wishes) -> None:

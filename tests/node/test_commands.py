@@ -209,7 +209,7 @@ def test_history_is_newest_last(node: Node) -> None:
     node.whiz("restart", "a")
     node.whiz("hold", "a")
     lines = node.whiz("history").splitlines()
-    assert [line.split()[2] for line in lines] == ["start", "stop", "end", "start", "stop", "end"]
+    assert [line.split()[2] for line in lines] == ["start", "stop", "exit", "start", "stop", "exit"]
     assert lines[-2].endswith("a: held") or " stop   a" in lines[-2]
     assert len(node.whiz("history", "-n", "2").splitlines()) == 2
     assert node.whiz("history", "zzz") == ""

@@ -171,7 +171,7 @@ def test_a_foreign_wait_is_no_exit_code(node: Node) -> None:
     subprocess.run(
         [sys.executable, "-c", code, "-m", "whiz", "--home", str(node.path), "apply"], check=False, capture_output=True
     )
-    assert [f["exit"] for f in node.facts("t") if f["event"] == "end"] == [3]
+    assert [f["exit"] for f in node.facts("t") if f["event"] == "exit"] == [3]
 
 
 # {u} makes names unique: other tests run beside this one, and a hit list reaches every process of the machine

@@ -67,7 +67,7 @@ def test_it_keeps_the_whizzifest(node: Node, resident: Resident, until: Until) -
     first = node.pid("a")
     os.kill(first, signal.SIGKILL)
     until(lambda: (now := node.rows()["a"])["state"] == "running" and now["pid"] != first)
-    assert [f["exit"] for f in node.facts("a") if f["event"] == "end"] == [-9]
+    assert [f["exit"] for f in node.facts("a") if f["event"] == "exit"] == [-9]
     node.write("programs:\n  b: {run: /bin/sleep 1002}\n", "parts/b.yaml")
     until(lambda: psutil.Process(node.rows()["b"]["pid"] or os.getpid()).cmdline()[-1] == "1002")
     (node.path / "state/held/a").touch()
@@ -207,7 +207,7 @@ def test_killed_and_started_again_it_finds_everything(node: Node, resident: Resi
         n: p for n, p in before.items() if n not in ("p3", "kept")
     }
     assert len([f for f in node.facts() if f["event"] == "start"]) == starts + 1
-    ends = {f["program"]: (f["state"], f["exit"]) for f in node.facts() if f["event"] == "end"}
+    ends = {f["program"]: (f["state"], f["exit"]) for f in node.facts() if f["event"] == "exit"}
     assert ends == {"p3": ("lost", None), "kept": ("failed", 7)}  # a chaperone knows; nobody knows of the other
     assert not [f for f in node.facts() if f["event"] in ("stop", "kill")]
 
@@ -225,8 +225,8 @@ def test_renewed_it_keeps_pid_children_and_exit_codes(node: Node, resident: Resi
     assert process.poll() is None
     assert {n: r["pid"] for n, r in node.rows().items()} == before
     (node.path / "go").touch()
-    until(lambda: [f for f in node.facts("x") if f["event"] == "end"])
-    assert next(f["exit"] for f in node.facts("x") if f["event"] == "end") == 9
+    until(lambda: [f for f in node.facts("x") if f["event"] == "exit"])
+    assert next(f["exit"] for f in node.facts("x") if f["event"] == "exit") == 9
     assert node.command("run").returncode == 75  # the lock went along
     node.whiz("hold", "x")
     # signals and ends that come while it changes are neither lost nor deadly
@@ -235,7 +235,7 @@ def test_renewed_it_keeps_pid_children_and_exit_codes(node: Node, resident: Resi
         os.kill(node.rows()[f"p{n}"]["pid"], signal.SIGKILL)
         process.send_signal(signal.SIGHUP)
     until(lambda: all(node.rows()[f"p{n}"]["pid"] not in (None, before[f"p{n}"]) for n in range(4)))
-    assert [f["exit"] for n in range(4) for f in node.facts(f"p{n}") if f["event"] == "end"] == [-9] * 4
+    assert [f["exit"] for n in range(4) for f in node.facts(f"p{n}") if f["event"] == "exit"] == [-9] * 4
     assert process.poll() is None
 
 
@@ -273,7 +273,7 @@ def test_orphans_are_reaped_and_belong_to_their_run(node: Node, resident: Reside
     )
     node.yaml("programs:\n  l: {run: ./litter.sh, stop: {grace: 100ms}, restart: {delay: 0s, max_delay: 1s}}\n")
     process = resident()
-    until(lambda: len([f for f in node.facts("l") if f["event"] == "end"]) >= 3)
+    until(lambda: len([f for f in node.facts("l") if f["event"] == "exit"]) >= 3)
     node.whiz("hold", "l")
     assert node.ours() == []
     assert not [c for c in psutil.Process(process.pid).children() if c.status() == "zombie"]

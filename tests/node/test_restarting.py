@@ -88,7 +88,7 @@ def test_exit_codes_are_kept_while_no_whiz_is_there(node: Node, until: Until) ->
     (node.path / "gate").touch()
     until(lambda: not node.ours())
     node.apply("--wait", "0", code=1)
-    ends = {f["program"]: (f["state"], f["exit"]) for f in node.facts() if f["event"] == "end"}
+    ends = {f["program"]: (f["state"], f["exit"]) for f in node.facts() if f["event"] == "exit"}
     assert ends == {"p": ("failed", 7), "q": ("lost", None)}  # never an invented 0
     assert node.rows()["p"]["why"] == "exited 7; restart is never"
 
@@ -104,7 +104,7 @@ def test_a_killed_chaperone_neither_kills_nor_doubles(node: Node, until: Until) 
     assert node.pid("p") == pid
     os.kill(pid, signal.SIGKILL)
     node.apply()
-    assert [f["state"] for f in node.facts("p") if f["event"] == "end"] == ["lost"]
+    assert [f["state"] for f in node.facts("p") if f["event"] == "exit"] == ["lost"]
     assert len(node.ours()) == 2
 
 

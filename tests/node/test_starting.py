@@ -311,6 +311,6 @@ def test_a_program_may_open_its_own_output(node: Node, until: Until) -> None:
 def test_killed_by_sigpipe_as_programs_expect(node: Node, until: Until) -> None:
     node.yaml("programs:\n  a: {run: \"sh -c 'kill -PIPE $$; sleep 1000'\", want: done, restart: {on: never}}\n")
     node.apply(code=1)
-    assert [f["exit"] for f in node.facts("a") if f["event"] == "end"] == [-signal.SIGPIPE]
+    assert [f["exit"] for f in node.facts("a") if f["event"] == "exit"] == [-signal.SIGPIPE]
     assert json.loads(node.command("check", "--json").stdout)["exit"] == 1
     until(lambda: not node.ours())

@@ -38,7 +38,7 @@ def test_polite_goes_at_once_and_deaf_is_killed_after_its_grace(node: Node, unti
     assert "! kill  deaf (ignored SIGTERM for 1 s)" in said
     assert "! kill  polite" not in said
     assert took >= 1  # not before its grace: a bound from below, which a slow machine cannot break
-    ends = {f["program"]: f for f in node.facts() if f["event"] == "end"}
+    ends = {f["program"]: f for f in node.facts() if f["event"] == "exit"}
     assert ends["deaf"]["state"] == ends["polite"]["state"] == "stopped"
 
 
@@ -112,7 +112,7 @@ def test_what_a_dead_leader_left_is_ended_before_it_starts_again(node: Node, unt
     assert "- stop  a (left behind when the program" in said
     assert gone(child)
     assert len(node.lines("mains")) == 2
-    ends = [f for f in node.facts("a") if f["event"] == "end"]
+    ends = [f for f in node.facts("a") if f["event"] == "exit"]
     assert ends[0]["state"] in ("lost", "failed")  # it was not whiz that ended it
 
 

@@ -149,6 +149,20 @@ PROGRAM = Record(
     required=("run",),
 )
 DEFAULTS = Record(SHARED)
+EVENTS = {
+    "start": "A program was started.",
+    "exit": "A run is over: succeeded, failed, stopped, lost or error, with its exit code where it is known.",
+    "error": "A program could not be started.",
+    "crash_loop": "A program fails again and again; said once for each row of failures.",
+    "stop": "A program was asked to stop.",
+    "kill": "A program did not stop in time.",
+    "adopt": "A process that was running already is now looked after.",
+    "find": "A process of ours was found whose record was lost.",
+    "hold": "Somebody keeps a program down.",
+    "unhold": "Somebody lets it run again.",
+    "restart": "Somebody asked for a new start.",
+}
+HOOKS = Record(tuple(Key(name, Words(), doc) for name, doc in EVENTS.items()))
 TOP = (
     Key("version", Choice(("1",)), "The format of this file.", "1"),
     Key("include", Many(SCALAR), "Further whizzifests: paths or globs, relative to this file, read in sorted order."),
@@ -158,6 +172,7 @@ TOP = (
         Many(SCALAR),
         "Paths or basenames of executables and scripts that may not run: sugar for `want: down`.",
     ),
+    Key("on", HOOKS, "Commands that are told what happens: the fact comes as a line of JSON on their stdin."),
 )
 NODE = Record(
     (

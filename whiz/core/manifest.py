@@ -124,6 +124,20 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
     return entries
 
 
+def hooks(documents: Iterable[Document]) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Return event -> the commands that are told of it, of documents that `build` found right."""
+    found: dict[str, tuple[tuple[str, ...], ...]] = {}
+    for doc in documents:
+        for event, argv in _top(doc).get("on", {}).items():
+            found[event] = (*found.get(event, ()), _placed(argv, posixpath.dirname(doc.path)))
+    return found
+
+
+def _placed(argv: tuple[str, ...], base: str) -> tuple[str, ...]:
+    """Return a command whose relative path counts from the file that it stands in."""
+    return (posixpath.normpath(posixpath.join(base, argv[0])), *argv[1:]) if "/" in argv[0] else argv
+
+
 def _place(problem: Problem) -> tuple[str, int, int, str]:
     return problem.file, problem.line, problem.column, problem.message
 
@@ -229,8 +243,7 @@ def _programs(given: dict[str, Any], defaults: dict[str, Any], base: str, entry:
     argv = all_given.get("run", ("?",))  # without one it was reported, and this manifest will be refused
     if argv[0].startswith("~"):
         report.at(entry.at("run"), f"{name!r}: '~' is not expanded", "write the whole path")
-    if "/" in argv[0]:
-        argv = (posixpath.normpath(posixpath.join(base, argv[0])), *argv[1:])
+    argv = _placed(argv, base)
     whole = Program(
         name=name,
         argv=argv,

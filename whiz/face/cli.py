@@ -7,11 +7,16 @@ import json
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from whiz import CARRY
 from whiz.core.errors import ManifestError, WhizError
-from whiz.face import commands, voice
+from whiz.face import voice
 from whiz.face.parser import build_parser
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
             import logging  # noqa: PLC0415
 
             logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        return int(getattr(commands, args.command)(args))
+        return _command(args.command)(args)
     except WhizError as exc:
         return _fail(argv, exc)
     except KeyboardInterrupt:
@@ -33,6 +38,18 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         voice.deafen()
         return 141
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """Return what carries out a command; those that only ask are imported only then."""
+    from whiz.face import commands  # noqa: PLC0415
+
+    if (found := getattr(commands, name, None)) is None:
+        from whiz.face import questions  # noqa: PLC0415
+
+        found = getattr(questions, name)
+    carry: Callable[[argparse.Namespace], int] = found
+    return carry
 
 
 def _normal() -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from whiz.core.model import Manifest, Run
     from whiz.world.files import Contents
+    from whiz.world.hooks import Hooks
 
 CLOCK = Clock(
     boot=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
@@ -84,6 +85,18 @@ class Node:
         if keep:
             contents.save()
         return self._whole[3]
+
+    def hooked(self, loaded: Loaded, hooks: Hooks | None = None) -> Hooks | None:
+        """Have the whizzifest's commands told of every fact from now on; return who tells them, if anybody."""
+        if hooks is None and loaded.hooks:
+            from whiz.world.hooks import Hooks as Teller  # noqa: PLC0415
+            from whiz.world.host.spawn import base  # noqa: PLC0415
+
+            hooks = Teller(self.home.log, base(), self.host.children, self.clock.boot)
+            self.store.hear = hooks.hear
+        if hooks is not None:
+            hooks.commands = dict(loaded.hooks)
+        return hooks
 
     def doubt(self, loaded: Loaded) -> bool:
         """Whether the records may not be all there is."""

@@ -143,6 +143,17 @@ examples:
   whiz history camera
 """,
     ),
+    "events": (
+        "print facts as lines of JSON, as they come",
+        """\
+Every start, exit, error, stop, kill, crash loop, hold … as one line of JSON, the
+newest last; -f goes on as they happen.
+
+examples:
+  whiz events -f | jq 'select(.event == "exit" and .exit != 0)'
+  whiz events -n 1000 > facts.jsonl
+""",
+    ),
     "explain": (
         "say everything about one program",
         """\
@@ -250,9 +261,9 @@ def _options(name: str, add: Callable[..., argparse.Action]) -> None:
         add("names", metavar="NAME", nargs="*", help="only these")
     if name == "status":
         add("-w", "--watch", action="store_true", help="show it again every second")
-    if name == "logs":
+    if name in ("logs", "events"):
         add("-f", "--follow", action="store_true", help="go on as it comes")
-    if name in ("logs", "history"):
+    if name in ("logs", "history", "events"):
         add("-n", "--lines", type=_count, default=20, help="how many lines (default: 20)")
     if name == "completion":
         add("shell", choices=("bash", "zsh"))

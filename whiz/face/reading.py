@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from whiz.core.errors import ManifestError, Problem
 from whiz.core.model import Program
 from whiz.core.wire import dump, load
-from whiz.world.sources import Loaded, Source
+from whiz.world.sources import Loaded, Source, hooks_of
 
 if TYPE_CHECKING:
     from whiz.core.shape import Node as YamlNode
@@ -49,7 +49,16 @@ def read_apart(path: str, config: str, state: str, *, allow_empty: bool) -> Load
     if programs is None:
         raise ManifestError(problems)
     manifest = {p.name: p for p in (load(Program, d) for d in programs)}
-    return Loaded(manifest, problems, said["kept"], True, tuple(said["texts"]), tuple(said["globs"]), said["busy"])
+    return Loaded(
+        manifest,
+        problems,
+        said["kept"],
+        True,
+        tuple(said["texts"]),
+        tuple(said["globs"]),
+        said["busy"],
+        hooks_of(said["hooks"]),
+    )
 
 
 def main() -> None:
@@ -65,5 +74,5 @@ def main() -> None:
         "programs": [dump(p) for p in held.manifest.values()],
         "problems": [dump(p) for p in held.problems],
     }
-    said |= {"kept": held.kept, "texts": held.texts, "globs": held.globs, "busy": held.busy}
+    said |= {"kept": held.kept, "texts": held.texts, "globs": held.globs, "busy": held.busy, "hooks": held.hooks}
     print(json.dumps(said))  # noqa: T201

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from whiz.core.model import Manifest, Plan
     from whiz.face.node import Node
+    from whiz.world.hooks import Hooks
     from whiz.world.watch import Watch
 
 CARES = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
@@ -47,6 +48,7 @@ class Standing:
         self._complaints = 0
         self._status = ""
         self._watch: Watch | None = None
+        self._hooks: Hooks | None = None
         self._bytes, self._logs_at = 0, 0.0
         self._bell, ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._ring = lambda: _ring(ring)
@@ -83,6 +85,7 @@ class Standing:
             doubt = before is None or loaded.manifest != before.manifest
             self._loaded, self._of, self._read_at = loaded, signature(loaded), self._node.clock.boot()
             self._listen(loaded)
+            self._hooks = self._node.hooked(loaded, self._hooks)
             self._complain(loaded)
         assert self._loaded is not None  # noqa: S101  read, or raised
         if len(self._node.store.complaints) != self._complaints:
@@ -95,6 +98,10 @@ class Standing:
         again = [self._trimmed(manifest)]
         if self._loaded is not None and (self._loaded.busy or signature(self._loaded) != self._of):
             again.append(_STORM)
+        if self._hooks is not None:
+            again.append(self._hooks.tend())
+            while self._hooks.troubles:
+                voice.warn(self._hooks.troubles.pop(0))
         if os.environ.get("NOTIFY_SOCKET"):
             again.append(self._notified(manifest, steps))
         return min((s for s in again if s is not None), default=None)

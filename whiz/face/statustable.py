@@ -92,7 +92,7 @@ def fact_line(fact: dict[str, object]) -> str:
     words = f"{when}  {fact.get('event', '?')!s:<6} {fact.get('program', '?')}"
     if fact.get("pid"):
         words += f" pid {fact['pid']}"
-    if fact.get("event") == "end":
+    if fact.get("event") == "exit":
         code = fact.get("exit")
         how = f" ({spell_exit(code)})" if isinstance(code, int) else ""
         words += f" {fact.get('state', '?')}{how}"

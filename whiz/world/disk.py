@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import stat
+import time
 
 
 def write(path: str, text: str, *, durable: bool, mode: int = 0o600) -> None:
@@ -110,3 +112,41 @@ def names(folder: str, ending: str) -> list[str]:
 def is_file(path: str) -> bool:
     """Whether a regular file is there, a symlink followed."""
     return os.path.isfile(path)
+
+
+def settled(path: str, patience: float) -> bytes:
+    """Return the bytes of a file that nobody is writing; raise OSError (EBUSY) when somebody will not finish.
+
+    A read lease is granted only while nobody has the file open for writing (fcntl(2)); it is given back at once.
+    Where there are no leases, a file whose times or bytes still move counts as being written.
+    """
+    end = time.monotonic() + patience
+    while True:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            before = os.fstat(fd)
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.EINVAL, "is not a regular file", path)
+            quiet = _nobody_writes(fd, before)
+            data = read(path)
+            after = os.stat(path)
+        finally:
+            os.close(fd)
+        whole = (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, after.st_mtime_ns)
+        if quiet and whole and data is not None and len(data) == before.st_size:
+            return data
+        if time.monotonic() >= end:
+            raise OSError(errno.EBUSY, "is still being written; the last good one stays in force", path)
+        time.sleep(0.05)  # there is nothing to wait on: a foreign writer tells nobody
+
+
+def _nobody_writes(fd: int, st: os.stat_result) -> bool:
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, 23)  # SIGURG, ignored by default: breaking a lease must not kill us
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return False
+    except OSError:  # not our file, or a file system without leases
+        return not 0 <= time.time() - st.st_mtime < 1
+    return True

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import glob
 import os
-import stat
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from whiz import __version__
 from whiz.core.errors import ManifestError, NewerFormat, Problem
@@ -27,6 +24,9 @@ PATIENCE = 2.0  # s given to somebody who has the file open for writing
 _DEEP = 8  # includes within includes
 
 
+Hooks: TypeAlias = tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
+
+
 @value
 class Loaded:
     """The manifest in force. `problems` say why it is not what the file says now."""
@@ -38,6 +38,7 @@ class Loaded:
     texts: tuple[str, ...] = ()  # the files it was made of
     globs: tuple[str, ...] = ()  # and the patterns that named them
     busy: bool = False  # somebody is writing one of them just now
+    hooks: Hooks = ()  # event -> the commands that are told of it
 
     @property
     def stale(self) -> bool:
@@ -63,6 +64,7 @@ class Source:
             state, "manifest", self.path.strip("/").replace("%", "%25").replace("/", "%2F") + ".json"
         )
         self._texts: dict[str, str] = {}
+        self._hooks: Hooks = ()
         self._asked: list[str] = []  # every file that was to be read
         self._globs: dict[str, list[str]] = {}
         self._globs_before: dict[str, list[str]] = {}
@@ -71,6 +73,8 @@ class Source:
         """Return the manifest in force; raise ManifestError when there is none, not even a last good one."""
         good = self._last_good()
         try:
+            if good is not None:
+                self._hooks = hooks_of(good.get("hooks"))
             if good is not None and self._same(good):
                 return self._loaded(_programs(good))
             if good is not None and isinstance(good["globs"], dict):
@@ -88,7 +92,7 @@ class Source:
         self, manifest: Manifest, problems: tuple[Problem, ...] = (), kept: str | None = None, *, changed: bool = False
     ) -> Loaded:
         texts = tuple(dict.fromkeys((self.path, self._node, *self._asked)))
-        return Loaded(manifest, problems, kept, changed, texts, tuple(self._globs), self._busy)
+        return Loaded(manifest, problems, kept, changed, texts, tuple(self._globs), self._busy, self._hooks)
 
     def _last_good(self) -> dict[str, object] | None:
         """Return the kept copy, None where there is none that can be used."""
@@ -117,6 +121,7 @@ class Source:
     def _keep(self, manifest: Manifest) -> str | None:
         held = {"format": FORMAT, "whiz": __version__, "source": self.path, "texts": self._texts, "globs": self._globs}
         held["programs"] = [dump(p) for p in manifest.values()]
+        held["hooks"] = self._hooks
         import json  # noqa: PLC0415
 
         try:
@@ -127,7 +132,7 @@ class Source:
         return None
 
     def _parse(self, *, allow_empty: bool) -> Manifest:
-        from whiz.core.manifest import build, includes, mentions  # noqa: PLC0415  a quiet turn parses nothing
+        from whiz.core.manifest import build, hooks, includes, mentions  # noqa: PLC0415  a quiet turn parses nothing
 
         node, node_problems = self._identity()
         documents = list(self._documents(self.path, 0, []))
@@ -146,6 +151,7 @@ class Source:
         if not allow_empty and not any(mentions(d) for d in documents):
             hint = "pass --allow-empty if it is meant so"
             raise ManifestError((Problem(self.path, 0, 0, "the whizzifest is empty: it names no program", "", hint),))
+        self._hooks = tuple(hooks(documents).items())
         return manifest
 
     def _identity(self) -> tuple[Identity, tuple[Problem, ...]]:
@@ -219,7 +225,7 @@ class Source:
         try:
             if os.getuid() == 0:
                 disk.refuse_foreign(path)
-            data = _settled(path, self._patience)
+            data = disk.settled(path, self._patience)
         except FileNotFoundError:
             if missing is None:
                 raise ManifestError((Problem(path, 0, 0, "there is no such file", "", self._hint(path)),)) from None
@@ -257,6 +263,14 @@ def _times(path: str) -> tuple[int, ...]:
     return st.st_dev, st.st_ino, st.st_mode, st.st_uid, st.st_size, st.st_mtime_ns, st.st_ctime_ns
 
 
+def hooks_of(held: object) -> Hooks:
+    """Return the hooks that JSON holds; none where it is not of their shape."""
+    try:
+        return tuple((str(e), tuple(tuple(map(str, argv)) for argv in argvs)) for e, argvs in held)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        return ()
+
+
 def _programs(good: dict[str, object]) -> Manifest:
     programs = good["programs"]
     assert isinstance(programs, list)  # noqa: S101  checked when it was read
@@ -274,41 +288,3 @@ def _matches(pattern: str) -> list[str]:
         for p in found
         if not p.endswith(droppings) and os.path.basename(p)[0] not in ".#" and os.path.basename(p) != "4913"
     ]
-
-
-def _settled(path: str, patience: float) -> bytes:
-    """Return the bytes of a file that nobody is writing; raise OSError (EBUSY) when somebody will not finish.
-
-    A read lease is granted only while nobody has the file open for writing (fcntl(2)); it is given back at once.
-    Where there are no leases, a file whose times or bytes still move counts as being written.
-    """
-    end = time.monotonic() + patience
-    while True:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            before = os.fstat(fd)
-            if not stat.S_ISREG(before.st_mode):
-                raise OSError(errno.EINVAL, "is not a regular file", path)
-            quiet = _nobody_writes(fd, before)
-            data = disk.read(path)
-            after = os.stat(path)
-        finally:
-            os.close(fd)
-        whole = (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, after.st_mtime_ns)
-        if quiet and whole and data is not None and len(data) == before.st_size:
-            return data
-        if time.monotonic() >= end:
-            raise OSError(errno.EBUSY, "is still being written; the last good one stays in force", path)
-        time.sleep(0.05)  # there is nothing to wait on: a foreign writer tells nobody
-
-
-def _nobody_writes(fd: int, st: os.stat_result) -> bool:
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETSIG, 23)  # SIGURG, ignored by default: breaking a lease must not kill us
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except BlockingIOError:
-        return False
-    except OSError:  # not our file, or a file system without leases
-        return not 0 <= time.time() - st.st_mtime < 1
-    return True

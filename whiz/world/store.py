@@ -13,7 +13,7 @@ from whiz.core.wire import FORMAT, dump_runs, load_runs
 from whiz.world import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _HISTORY = 500_000  # bytes; one older file of that size is kept beside it
 _REMEMBERED = 20  # values of one task whose success is kept
@@ -30,6 +30,7 @@ class FileStore:
         self._all: tuple[Run, ...] | None = None  # all of them, until one changes
         self._warned: set[str] = set()
         self.complaints: list[str] = []
+        self.hear: Callable[[dict[str, object]], None] | None = None  # who else is told of every fact
 
     def runs(self) -> tuple[Run, ...]:
         """Return every Run on record. One that cannot be read is reported, set aside, and left to observation."""
@@ -193,15 +194,24 @@ class FileStore:
 
     # -- history
 
+    @property
+    def history_path(self) -> str:
+        """Return where facts are appended, a line of JSON each; a full file is renamed to end in `.1`."""
+        return f"{self._state}/history.jsonl"
+
     def note(self, facts: dict[str, object]) -> None:
         """Append one fact to the history; a full disk loses the line and nothing else."""
-        path = f"{self._state}/history.jsonl"
-        line = json.dumps({"format": FORMAT, "at": round(time.time(), 3), **facts}, ensure_ascii=False) + "\n"
+        path = self.history_path
+        facts = {"format": FORMAT, "at": round(time.time(), 3), **facts}
+        if self.hear is not None:
+            self.hear(facts)
+        line = json.dumps(facts, ensure_ascii=False) + "\n"
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 os.write(fd, line.encode(errors="backslashreplace"))
-                large = os.fstat(fd).st_size > _HISTORY
+                st = os.fstat(fd)
+                large = st.st_size > _HISTORY and os.stat(path).st_ino == st.st_ino  # nobody else has put it aside
             finally:
                 os.close(fd)
             if large:
@@ -212,7 +222,7 @@ class FileStore:
     def history(self) -> list[dict[str, object]]:
         """Return what happened, newest last. Lines cut short by a crash are left out."""
         facts = []
-        for path in (f"{self._state}/history.jsonl.1", f"{self._state}/history.jsonl"):
+        for path in (f"{self.history_path}.1", self.history_path):
             try:
                 lines = (disk.read(path) or b"").splitlines()
             except OSError as exc:

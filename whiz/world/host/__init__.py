@@ -143,10 +143,9 @@ class LocalHost:
             pid, keeper = spawn(run.program, mark, f"{self._logs}/{disk.quoted(name)}.log", self._outcome_path(run))
         except (OSError, ValueError, OverflowError) as exc:
             return Outcome(error=_said(exc), ended=True)
-        proc = identify(pid, self.boot)
+        proc = self.children.adopt(pid)
         if proc is None:
             return Outcome(error="it vanished before it could be looked at", ended=True)
-        self.children.add(proc)
         return Outcome(proc=proc, keeper=keeper)
 
     def signal(self, procs: Iterable[Proc], name: str) -> None:

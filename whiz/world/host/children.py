@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.model import Proc
 from whiz.world.host.mark import read_marks
-from whiz.world.host.stat import read_stat
+from whiz.world.host.stat import identify, read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +52,18 @@ class Children:
 
     def __len__(self) -> int:
         return len(self._living)
+
+    def adopt(self, pid: int) -> Proc | None:
+        """Take up a child that was just started; None when it is gone already."""
+        proc = identify(pid, self._boot)
+        if proc is not None:
+            self.add(proc)
+        return proc
+
+    def ended(self, proc: Proc) -> int | None:
+        """Return how a child ended, None while it runs."""
+        self.reap()
+        return None if self.lives(proc) else self._codes.pop(proc, 0)
 
     def lives(self, proc: Proc | None) -> bool:
         """Whether this is a child that has not been reaped: its number cannot be another's."""

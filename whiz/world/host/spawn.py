@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from whiz.core.model import Want
+from whiz.core.model import Program, Want
 from whiz.core.value import value
 from whiz.world import disk
 from whiz.world.host.command import PATH, command
@@ -18,7 +18,6 @@ from whiz.world.host.command import PATH, command
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from whiz.core.model import Program
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHAPERONE = os.path.join(_HERE, "chaperone.py")
@@ -79,9 +78,10 @@ def _number(name: str) -> bool:
     return name.isascii() and name.isdigit() and len(name) < 10  # noqa: PLR2004  a uid has 32 bits
 
 
-def environment(program: Program, account: Who) -> dict[str, str]:
-    """Return what the program will find: a constant base, then defaults, env_file and its own. Raise OSError."""
-    env = {
+def base(account: Who | None = None) -> dict[str, str]:
+    """Return what every environment begins with; without an account, for whiz's own helpers."""
+    account = account or who(Program(name="whiz", argv=()))
+    return {
         "PATH": PATH,
         "LANG": "C.UTF-8",
         "HOME": account.home,
@@ -89,7 +89,11 @@ def environment(program: Program, account: Who) -> dict[str, str]:
         "LOGNAME": account.name,
         "SHELL": account.shell,
     }
-    env |= dict(program.env_defaults)
+
+
+def environment(program: Program, account: Who) -> dict[str, str]:
+    """Return what the program will find: a constant base, then defaults, env_file and its own. Raise OSError."""
+    env = base(account) | dict(program.env_defaults)
     if program.env_file is not None:
         env |= dict(env_pairs(program.env_file))
         if account.uid == 0:
