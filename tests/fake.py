@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from whiz.core.model import Found, Manifest, Outcome, Proc, Run, Seen, Want, Wishes
@@ -11,7 +12,9 @@ from whiz.loop import Clock
 from whiz.world.store import _kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from whiz.core.agenda import Reckoned
 
 BOOT = "boot-1"
 
@@ -45,7 +48,7 @@ class FakeHost:
     ids: int = 0
 
     def clock(self) -> Clock:
-        return Clock(lambda: self.now, lambda: self.now, self._id)
+        return Clock(lambda: self.now, lambda: self.now, self._id, lambda: UTC)
 
     def _id(self) -> str:
         self.ids += 1
@@ -125,6 +128,7 @@ class FakeStore:
     restarts: set[tuple[str, str]] = field(default_factory=set)
     rows: dict[str, tuple[Run, ...]] = field(default_factory=dict)
     facts: list[dict[str, object]] = field(default_factory=list)
+    known: dict[str, Reckoned] = field(default_factory=dict)
 
     def runs(self) -> tuple[Run, ...]:
         return tuple(r for runs in self.rows.values() for r in runs)
@@ -144,6 +148,12 @@ class FakeStore:
 
     def granted(self, name: str, run_id: str) -> None:
         self.restarts.discard((name, run_id))
+
+    def reckoned(self) -> dict[str, Reckoned]:
+        return self.known
+
+    def reckon(self, reckoned: Mapping[str, Reckoned]) -> None:
+        self.known = dict(reckoned)
 
     def note(self, facts: dict[str, object]) -> None:
         self.facts.append(facts)

@@ -1,10 +1,11 @@
-"""The only loop: look, settle, plan, act; and again until every wish holds."""
+"""The turn: look, settle, plan, act. And all it knows about processes and memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, assert_never
 
-from whiz.core.model import Kill, Outcome, Run, Start, Stop, Wait, Want
+from whiz.core.agenda import Reckoned, agenda
+from whiz.core.model import Kill, Outcome, Run, Start, Stop, Wait
 from whiz.core.plan import plan
 from whiz.core.restart import CRASH_LOOP, crash_looping, ended_how, streak
 from whiz.core.settle import latest, must_scan, settle
@@ -12,12 +13,11 @@ from whiz.core.value import replace, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import tzinfo
 
     from whiz.core.model import Manifest, Plan, Proc, Seen, Step, Wishes
 
-LULL = 1.0  # s that the starts of one turn leave its polite stops to finish, so that check tells the order
 LOOK = 1.0  # s between looks while something is on its way whose end may wake nobody (its chaperone was killed)
-YOUNG = 0.1  # s that a start must have lived before every wish is said to hold
 
 
 class Host(Protocol):
@@ -62,17 +62,41 @@ class Store(Protocol):
     def granted(self, name: str, run_id: str) -> None:
         """Drop a restart wish that has come true."""
 
+    def reckoned(self) -> Mapping[str, Reckoned]:
+        """Return from when on each scheduled program is reckoned."""
+
+    def reckon(self, reckoned: Mapping[str, Reckoned]) -> None:
+        """Keep that, durably, where it has changed."""
+
     def note(self, facts: dict[str, object]) -> None:
         """Append one fact to the history."""
 
 
+def _utc() -> tzinfo:
+    from datetime import UTC  # noqa: PLC0415  most whizzifests have no schedule
+
+    return UTC
+
+
 @value
 class Clock:
-    """The moments a turn is told. `boot`: CLOCK_BOOTTIME, for decisions; `wall`: for people; `name`: a new Run's id."""
+    """The moments a turn is told. `boot`: CLOCK_BOOTTIME, for decisions; `name`: a new Run's id.
+
+    `wall`: for people and, in `zone`, for the calendar.
+    """
 
     boot: Callable[[], float]
     wall: Callable[[], float]
     name: Callable[[], str]
+    zone: Callable[[], tzinfo] = _utc
+
+
+def wished(store: Store, manifest: Manifest, clock: Clock) -> tuple[Wishes, Mapping[str, Reckoned]]:
+    """Return what is asked for by command and by the calendar, and what the calendar is reckoned from."""
+    wishes = store.wishes()
+    if all(p.schedule is None for p in manifest.values()):
+        return wishes, {}
+    return agenda(manifest, store.reckoned(), wishes, clock.wall(), clock.zone())
 
 
 def observe(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False) -> tuple[Run, ...]:
@@ -82,7 +106,7 @@ def observe(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt
     """
     runs = store.runs()
     seen = host.look(runs)
-    if doubt or must_scan(manifest, runs, seen, store.wishes()):
+    if doubt or must_scan(manifest, runs, seen, wished(store, manifest, clock)[0]):
         seen = host.scan(manifest, runs)
     return settle(manifest, runs, seen, clock.boot(), clock.wall())
 
@@ -101,12 +125,25 @@ def turn(
 ) -> Plan:
     """Take one turn and return the plan that was carried out. `ending`: nothing is to run any more."""
     learn(host, store, manifest, clock, doubt=doubt)
-    runs, wishes = store.runs(), replace(store.wishes(), ending=ending)
+    wishes, reckoned = wished(store, manifest, clock)
+    runs, wishes = store.runs(), replace(wishes, ending=ending)
+    _reckon(store, runs, wishes, reckoned, clock)
     _tidy(store, manifest, runs, wishes)
     steps, last = plan(manifest, runs, wishes, clock.boot(), host.boot), latest(runs)
     for step in steps:
         _act(step, last, host, store, manifest, clock)
     return steps
+
+
+def _reckon(store: Store, runs: Iterable[Run], wishes: Wishes, reckoned: Mapping[str, Reckoned], clock: Clock) -> None:
+    """Keep what the calendar is reckoned from; what is due while it still runs is skipped, and said."""
+    late = {r.program.name for r in runs if r.live} & wishes.due
+    for name in late:
+        store.note(
+            {"event": "skip", "program": name, "why": f"still running when it was due: {reckoned[name].schedule}"}
+        )
+    now = clock.wall()
+    store.reckon({n: replace(r, since=now) if n in late else r for n, r in reckoned.items()})
 
 
 def _act(step: Step, last: Mapping[str, Run], host: Host, store: Store, manifest: Manifest, clock: Clock) -> None:
@@ -137,6 +174,8 @@ def _start(step: Start, last: Run | None, host: Host, store: Store, clock: Clock
         streak=streak(last, program) if last is not None and last.boot == host.boot else 0,
     )
     store.save(run)
+    if program.schedule is not None:
+        store.reckon({**store.reckoned(), program.name: Reckoned(program.schedule, run.at)})
     got = host.start(run)
     if got.error is not None:
         run = replace(run, error=got.error, exited=now, ended=now)
@@ -199,75 +238,8 @@ def _tidy(store: Store, manifest: Manifest, runs: Sequence[Run], wishes: Wishes)
     store.forget({r.program.name for r in runs} - manifest.keys())
 
 
-def converge(
-    host: Host,
-    store: Store,
-    manifest: Manifest,
-    clock: Clock,
-    patience: float,
-    tell: Callable[[Step], None],
-    *,
-    doubt: bool = False,
-) -> Plan:
-    """Take turns until nothing is left to do or `patience` (s) is over; return the last plan.
-
-    `tell` hears each step once.
-    """
-    end = clock.boot() + max(patience, YOUNG)
-    told: set[str] = set()
-    while True:
-        steps = turn(host, store, manifest, clock, doubt=doubt)
-        doubt = False
-        for step in steps:
-            _tell_once(step, told, tell)
-        now = clock.boot()
-        if any(isinstance(s, Stop | Kill) for s in steps):
-            _lull(host, store, clock, min(end, now + LULL))
-        elif all(isinstance(s, Wait) for s in steps):
-            moment = pause(steps, store.runs(), now, end)
-            if moment is None:
-                return steps
-            host.wait(watched(store.runs()), moment - now)
-        if clock.boot() >= end:
-            learn(host, store, manifest, clock)
-            return plan(manifest, store.runs(), store.wishes(), clock.boot(), host.boot)
-
-
-def pause(steps: Plan, runs: Iterable[Run], now: float, end: float) -> float | None:
-    """Return until when to sleep, None when nothing more will come of waiting until `end`."""
-    live = [r for r in runs if r.live]
-    young = [r.up + YOUNG for r in live if r.up is not None and r.up + YOUNG > now]
-    moments = [s.until for s in steps if isinstance(s, Wait) and s.until is not None] + young
-    moving = any(r.asked is not None or r.exited is not None or r.program.want is Want.DONE for r in live)
-    soonest = min(moments, default=end + 1)
-    if now >= end or (soonest > end and not moving):
-        return None
-    return min(soonest, end, now + LOOK if moving else end)
-
-
 def watched(runs: Iterable[Run]) -> list[Proc]:
     """Return whose end is worth waking for: a chaperone's comes after its program's outcome is written."""
     live = [r for r in runs if r.live]
     mains = [r.keeper if r.keeper is not None else r.proc for r in live]
     return [p for p in (*mains, *(p for r in live for p in r.left)) if p is not None]
-
-
-def _lull(host: Host, store: Store, clock: Clock, end: float) -> None:
-    """Wait until everything that was told to stop is gone, or so long."""
-    while clock.boot() < end:
-        ending = [r for r in store.runs() if r.live and (r.asked is not None or r.exited is not None)]
-        seen = host.look(ending)
-        left = [p for p in (q for r in ending for q in (r.proc, *r.left)) if p is not None and p in seen.alive]
-        if not left:
-            return
-        host.wait(left, end - clock.boot())
-
-
-def _tell_once(step: Step, told: set[str], tell: Callable[[Step], None]) -> None:
-    """Tell every act, and a wait when its reason is new."""
-    if isinstance(step, Wait):
-        key = f"{step.name}: {step.why}"
-        if key in told or step.why == "starting":
-            return
-        told.add(key)
-    tell(step)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fake import BOOT, FakeHost, FakeStore
+from whiz.converge import converge
 from whiz.core.forecast import forecast
 from whiz.core.model import (
     Ending,
@@ -32,7 +33,7 @@ from whiz.core.plan import plan
 from whiz.core.settle import settle
 from whiz.core.value import replace
 from whiz.core.wire import dump_runs, load_runs
-from whiz.loop import converge, observe, turn
+from whiz.loop import observe, turn
 
 if TYPE_CHECKING:
     import random

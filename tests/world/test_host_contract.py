@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fake import FakeHost, FakeStore
+from whiz.converge import converge
 from whiz.core.model import On, Outcome, Proc, Program, Restart, Run, Seen, State, Want
 from whiz.core.settle import settle
 from whiz.core.value import replace
-from whiz.loop import Clock, Host, Store, converge
+from whiz.loop import Clock, Host, Store
 from whiz.world.host import LocalHost
 from whiz.world.store import FileStore
 

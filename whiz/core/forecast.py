@@ -32,6 +32,8 @@ def forecast(manifest: Manifest, runs: Iterable[Run], wishes: Wishes, now: float
                 return
             known |= {r.id: replace(r, exited=now, exit=0, ended=now) for r in tasks}
             continue
+        started = {s.program.name for s in steps if isinstance(s, Start)}
+        wishes = replace(wishes, due=wishes.due - started)
         for step in steps:
             for run in _assumed(step, latest(known.values()), now, boot, len(known)):
                 known[run.id] = run

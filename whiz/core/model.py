@@ -88,6 +88,7 @@ class Program:
     log: Log = Log()
     files: tuple[str, ...] = ()
     digests: tuple[tuple[str, str], ...] = ()  # (file, digest): what the program consists of
+    schedule: str | None = None  # when a task is due, in the words of whiz/core/calendar.py
 
     @property
     def kept(self) -> bool:
@@ -243,11 +244,16 @@ class Seen:
 
 @value
 class Wishes:
-    """What was asked for by command: names held down, the Run that each restart ends, the end of everything."""
+    """What was asked for by command: names held down, the Run that each restart ends, the end of everything.
+
+    And by the calendar: the scheduled programs that are due, and in how many seconds the others are.
+    """
 
     held: frozenset[str] = frozenset()
     restarts: frozenset[tuple[str, str]] = frozenset()  # (name, run id)
     ending: bool = False
+    due: frozenset[str] = frozenset()
+    coming: tuple[tuple[str, float], ...] = ()
 
 
 @value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from whiz.core.agenda import at_rest
 from whiz.core.diff import changes
 from whiz.core.model import Kill, Run, Start, State, Stop, Wait, Want, same_process
 from whiz.core.order import ordered
@@ -147,14 +148,19 @@ def _begin(board: _Board, program: Program) -> Iterator[Step]:
         return
     last = board.last.get(name)
     asked_again = last is not None and (name, last.id) in board.wishes.restarts
-    if not asked_again and (
+    if not asked_again and at_rest(program, last, board.wishes):
+        return
+    due = program.schedule is not None and name in board.wishes.due
+    if not (asked_again or due) and (
         finished(program, last) or (program.want is Want.DONE and done(program, board.runs.get(name, ()), board.wishes))
     ):
         return
     if blockers := [n for n in program.after if not satisfied(board, board.manifest[n])]:
         yield Wait(name, None, f"after {', '.join(_blocker(board, n) for n in blockers)}")
         return
-    at, why = (0, "restart asked for") if asked_again else next_start(program, last, board.boot)
+    at, why = next_start(program, last, board.boot)
+    if asked_again or due:
+        at, why = 0, "restart asked for" if asked_again else f"due: {program.schedule}"
     if at is None:
         yield Wait(name, None, why, failed=True)
     elif at <= board.now:

@@ -23,11 +23,11 @@ def streak(run: Run | None, program: Program) -> int:
     if run is None or (state := run.state) is State.STOPPED or not same_process(run.program, program):
         return 0
     if program.want is Want.DONE:
-        bad = state in BAD and not _never_ran(run)
+        bad = state in BAD and not never_ran(run)
         return run.streak + 1 if bad else 0
     if run.stable:
         return 0
-    return run.streak if _never_ran(run) else run.streak + 1
+    return run.streak if never_ran(run) else run.streak + 1
 
 
 def crash_looping(run: Run | None, program: Program) -> bool:
@@ -57,7 +57,7 @@ def next_start(program: Program, run: Run | None, boot: str) -> tuple[float | No
         return 0, "not running"
     if run.state is State.STOPPED:
         return 0, "was stopped"
-    if _never_ran(run):
+    if never_ran(run):
         return 0, "not running"
     policy, said = program.restart, ended_how(run)
     if policy.on is On.NEVER:
@@ -84,6 +84,6 @@ def ended_how(run: Run) -> str:
     return spell_exit(run.exit) if run.state is not State.STOPPED else "was stopped"
 
 
-def _never_ran(run: Run) -> bool:
+def never_ran(run: Run) -> bool:
     """Whether whiz died between writing the Run down and starting it."""
     return run.ended is not None and run.proc is None and run.error is None and run.keeper is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from whiz.core.agenda import at_rest
 from whiz.core.model import Found, Outcome, Program, Run, State, Want, same_process
 from whiz.core.restart import finished
 from whiz.core.value import replace
@@ -60,6 +61,8 @@ def must_scan(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, wishes: Wis
             continue
         if name in last and last[name].id in seen.witnessed:
             continue  # it is not missing: it ended before our eyes
+        if at_rest(program, last.get(name), wishes):
+            continue
         if program.want is Want.UP or not done(program, named.get(name, ()), wishes):
             return True
     return False

@@ -73,12 +73,19 @@ def _row(
         state, why = State.WAITING, f"will start: {start.why}"
     elif wait is not None:
         state, why, until = _waiting(p, run, wait), _reason(wait, now), wait.until
+    elif p.schedule is not None:
+        state, why = (run.state, _next(p, wishes)) if run is not None else (State.WAITING, _next(p, wishes))
     elif finished(p, run) or (p.want is Want.DONE and done(p, mine, wishes)):
         state, why = State.SUCCEEDED, "has succeeded"
     else:
         state, why = State.WAITING, "not looked at yet"
     nth, run_id = (run.nth, run.id) if run is not None else (0, None)
     return Row(name=p.name, want=p.want, state=state, why=why, restarts=nth, run=run_id, next=until)
+
+
+def _next(p: Program, wishes: Wishes) -> str:
+    coming = dict(wishes.coming).get(p.name)
+    return f"{p.schedule}" + (f": next in {spell_seconds(coming)}" if coming is not None else "")
 
 
 def _waiting(p: Program, run: Run | None, wait: Wait) -> State:

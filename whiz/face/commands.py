@@ -30,15 +30,15 @@ def check(args: argparse.Namespace) -> int:
     now, boot = node.clock.boot(), node.host.boot
     steps: list[Step] = []
     told: set[tuple[str, str]] = set()
-    for planned in forecast(loaded.manifest, runs, node.store.wishes(), now, boot):
+    for planned in forecast(loaded.manifest, runs, node.wishes(loaded.manifest), now, boot):
         for step in planned:
             if not isinstance(step, Wait):
                 steps.append(step)
             elif (step.name, step.why) not in told and step.why != "starting":
                 told.add((step.name, step.why))
                 steps.append(step)
-    first = plan(loaded.manifest, runs, node.store.wishes(), now, boot)
-    rows = report(loaded.manifest, runs, node.store.wishes(), first, now)
+    first = plan(loaded.manifest, runs, node.wishes(loaded.manifest), now, boot)
+    rows = report(loaded.manifest, runs, node.wishes(loaded.manifest), first, now)
     acts = [s for s in steps if not isinstance(s, Wait)]
     code = 2 if loaded.stale else 3 if acts else verdict(rows, first)
     complain(args, loaded, node)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _apply(args: argparse.Namespace, node: Node) -> int:
-    from whiz.loop import converge  # noqa: PLC0415
+    from whiz.converge import converge  # noqa: PLC0415
 
     node.store.runs()  # refuses a newer format before anything is written
     loaded = node.load(allow_empty=getattr(args, "allow_empty", False), keep=True)
@@ -90,7 +90,7 @@ def _apply(args: argparse.Namespace, node: Node) -> int:
     steps = converge(node.host, node.store, loaded.manifest, node.clock, args.wait, tell, doubt=node.doubt(loaded))
     node.trim(loaded.manifest)
     _finish(node, hooks)
-    rows = report(loaded.manifest, node.store.runs(), node.store.wishes(), steps, node.clock.boot())
+    rows = report(loaded.manifest, node.store.runs(), node.wishes(loaded.manifest), steps, node.clock.boot())
     code = 2 if loaded.stale else verdict(rows, steps)
     if voice.wants_json(args):
         voice.say_json({"steps": [render.as_json(s) for s in said], **problems(loaded, node), "exit": code})

@@ -14,7 +14,7 @@ from whiz.core.value import replace
 from whiz.core.wire import FORMAT, dump, expect, load
 from whiz.face import voice
 from whiz.face.reading import parse_yaml
-from whiz.loop import Clock, observe
+from whiz.loop import Clock, observe, wished
 from whiz.world.disk import is_file, quoted, read_json, write
 from whiz.world.home import Home, home
 from whiz.world.host import LocalHost
@@ -23,15 +23,30 @@ from whiz.world.store import FileStore
 
 if TYPE_CHECKING:
     import argparse
+    from datetime import tzinfo
 
-    from whiz.core.model import Manifest, Run
+    from whiz.core.model import Manifest, Run, Wishes
     from whiz.world.files import Contents
     from whiz.world.hooks import Hooks
+
+
+def _zone() -> tzinfo:
+    """Return this machine's time zone, whoever calls: TZ may differ between a shell, cron and systemd."""
+    from datetime import UTC  # noqa: PLC0415  most whizzifests have no schedule
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
+    try:
+        with open("/etc/localtime", "rb") as f:
+            return ZoneInfo.from_file(f, key="localtime")
+    except (OSError, ValueError):
+        return UTC
+
 
 CLOCK = Clock(
     boot=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     wall=time.time,
     name=lambda: os.urandom(6).hex(),
+    zone=_zone,
 )
 
 
@@ -102,6 +117,10 @@ class Node:
         """Whether the records may not be all there is."""
         self.store.runs()
         return loaded.changed or bool(self.store.complaints)
+
+    def wishes(self, manifest: Manifest) -> Wishes:
+        """Return what is asked for by command and by the calendar."""
+        return wished(self.store, manifest, self.clock)[0]
 
     def runs(self, loaded: Loaded) -> tuple[Run, ...]:
         """Look, and return every Run; nothing is written."""

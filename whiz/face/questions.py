@@ -30,8 +30,8 @@ def status(args: argparse.Namespace) -> int:
         loaded = node.load_or_empty()
         runs = node.runs(loaded)
         now = node.clock.boot()
-        steps = plan(loaded.manifest, runs, node.store.wishes(), now, node.host.boot)
-        rows = report(loaded.manifest, runs, node.store.wishes(), steps, now)
+        steps = plan(loaded.manifest, runs, node.wishes(loaded.manifest), now, node.host.boot)
+        rows = report(loaded.manifest, runs, node.wishes(loaded.manifest), steps, now)
         if args.names:
             wanted = node.named(args.names, loaded.manifest)
             rows = tuple(r for r in rows if r.name in wanted)
@@ -148,8 +148,8 @@ def explain(args: argparse.Namespace) -> int:
     names = node.named([args.name], loaded.manifest)
     runs = node.runs(loaded)
     now = node.clock.boot()
-    steps = plan(loaded.manifest, runs, node.store.wishes(), now, node.host.boot)
-    rows = {r.name: r for r in report(loaded.manifest, runs, node.store.wishes(), steps, now)}
+    steps = plan(loaded.manifest, runs, node.wishes(loaded.manifest), now, node.host.boot)
+    rows = {r.name: r for r in report(loaded.manifest, runs, node.wishes(loaded.manifest), steps, now)}
     parts = [explanation(name, loaded.manifest, runs, steps, rows[name], now) for name in names]
     if voice.wants_json(args):
         voice.say_json({"programs": parts})

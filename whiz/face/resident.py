@@ -169,7 +169,7 @@ class Standing:
     def _notified(self, manifest: Manifest, steps: Plan) -> float | None:
         """Tell systemd that we live and how things are; return when it wants to hear of us again."""
         store, now = self._node.store, self._node.clock.boot()
-        rows = report(manifest, store.runs(), store.wishes(), steps, now)
+        rows = report(manifest, store.runs(), self._node.wishes(manifest), steps, now)
         status = render.summary(rows, steps)
         new = ["READY=1"] if not self._status else []
         if status != self._status:

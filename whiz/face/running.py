@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from whiz.converge import pause
 from whiz.core.errors import Busy, UsageError, WhizError
 from whiz.core.model import Wait
 from whiz.core.plan import plan
 from whiz.core.status import report, verdict
 from whiz.face import render, voice
 from whiz.face.node import Node
-from whiz.loop import pause
 
 if TYPE_CHECKING:
     import argparse
@@ -111,7 +111,7 @@ def ask(args: argparse.Namespace, node: Node, there: dict[str, Any]) -> int:
 
 def _judged(node: Node, loaded: Loaded) -> tuple[Plan, tuple[Row, ...]]:
     """Return what is still to do, and how each program is, as anybody can see it."""
-    runs, wishes, now = node.runs(loaded), node.store.wishes(), node.clock.boot()
+    runs, wishes, now = node.runs(loaded), node.wishes(loaded.manifest), node.clock.boot()
     steps = plan(loaded.manifest, runs, wishes, now, node.host.boot)
     return steps, report(loaded.manifest, runs, wishes, steps, now)
 

@@ -7,13 +7,14 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from whiz.core.agenda import Reckoned
 from whiz.core.errors import HomeError, NewerFormat
 from whiz.core.model import Run, State, Want, Wishes, same_process
-from whiz.core.wire import FORMAT, dump_runs, load_runs
+from whiz.core.wire import FORMAT, dump, dump_runs, expect, load, load_runs
 from whiz.world import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 _HISTORY = 500_000  # bytes; one older file of that size is kept beside it
 _REMEMBERED = 20  # values of one task whose success is kept
@@ -29,6 +30,8 @@ class FileStore:
         self._runs: dict[str, tuple[Run, ...]] | None = None
         self._all: tuple[Run, ...] | None = None  # all of them, until one changes
         self._warned: set[str] = set()
+        self._reckoned: dict[str, Reckoned] | None = None
+        self._calendar = f"{state}/calendar.json"
         self.complaints: list[str] = []
         self.hear: Callable[[dict[str, object]], None] | None = None  # who else is told of every fact
 
@@ -191,6 +194,33 @@ class FileStore:
         except OSError as exc:
             raise HomeError(f"{folder}/{name}: {exc.strerror}; the wish still stands") from exc
         return True
+
+    # -- calendar
+
+    def reckoned(self) -> dict[str, Reckoned]:
+        """Return from when on each scheduled program is reckoned; one that cannot be read is reckoned from now."""
+        if self._reckoned is None:
+            self._reckoned = {}
+            try:
+                held = disk.read_json(self._calendar)
+                if held is not None:
+                    self._reckoned = {n: load(Reckoned, r) for n, r in expect(held)["programs"].items()}
+            except NewerFormat as exc:
+                raise HomeError(f"{self._calendar}: {exc}; upgrade whiz, or remove the file") from exc
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+                self._complain(self._calendar, f"cannot be read ({exc}); schedules count from now")
+        return self._reckoned
+
+    def reckon(self, reckoned: Mapping[str, Reckoned]) -> None:
+        """Keep that, durably, where it has changed."""
+        if dict(reckoned) == self.reckoned():
+            return
+        self._reckoned = dict(reckoned)
+        held = {"format": FORMAT, "programs": {n: dump(r) for n, r in reckoned.items()}}
+        try:
+            disk.write(self._calendar, json.dumps(held), durable=True)
+        except OSError as exc:
+            self._complain(self._calendar, f"{exc.strerror}; going on in memory")
 
     # -- history
 
