@@ -11,12 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from tests.node.conftest import WHIZ, gone
+from whiz.world.logs import trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -333,3 +335,68 @@ def test_many_cycles_leak_nothing(node: Node, resident: Resident, until: Until) 
     cycle(int(os.environ.get("WHIZ_CYCLES", "100")))
     until(lambda: (whiz.num_fds(), whiz.num_threads()) == before)
     assert whiz.memory_info().rss - used < 1_000_000
+
+
+def test_a_storm_of_edits_is_bounded(node: Node, resident: Resident, until: Until) -> None:
+    """Two thousand edits are read a few times, and the last one counts."""
+    node.write("a|/bin/sleep 1000\n")
+    whiz = psutil.Process(resident().pid)
+    node.whiz("apply")
+    before = whiz.num_ctx_switches().voluntary
+    for n in range(2000):
+        node.write(f"# {n}\na|/bin/sleep {2000 + n}\n")
+    until(lambda: psutil.Process(node.rows()["a"]["pid"] or os.getpid()).cmdline()[-1] == "3999")
+    starts = [f for f in node.facts("a") if f["event"] == "start"]
+    assert len(starts) < 100
+    assert whiz.num_ctx_switches().voluntary > before  # it did read
+
+
+def test_logs_are_capped_while_a_program_spews(node: Node, resident: Resident, until: Until) -> None:
+    """It writes on and on, and is trimmed again and again; who follows loses its place at no trim."""
+    node.script(
+        "spew.py",
+        "#!/usr/bin/python3\nimport os, time\nn = 0\nwhile True:\n"
+        "    os.write(1, b''.join(b'%015d\\n' % i for i in range(n, n + 32768)))\n    n += 32768\n    time.sleep(0.01)\n",
+    )
+    node.yaml("programs:\n  spew: {run: ./spew.py, log: {max: 4MB}}\n")
+    resident()
+    log = node.path / "log/spew.log"
+    until(log.exists)
+    with (node.path / "followed").open("wb") as out:
+        following = subprocess.Popen([*WHIZ, "--home", str(node.path), "logs", "spew", "-f"], stdout=out)
+    try:
+        sizes: set[int] = set()
+        until(lambda: (sizes.update({log.stat().st_size}), trimmed(str(log), log.stat().st_ino))[1] > 50_000_000, 90)
+        assert node.rows()["spew"]["restarts"] == 0
+        assert max(sizes) < 50_000_000
+        node.whiz("hold", "spew")
+        until(lambda: log.stat().st_size <= 4_000_000)
+    finally:
+        following.kill()
+        following.wait()
+    lines = (node.path / "followed").read_bytes().split(b"\n")[1:-1]
+    assert lines
+    assert all(len(line) == 15 for line in lines), "a trim tore a line"
+    assert [int(x) for x in lines] == sorted(int(x) for x in lines)
+
+
+def test_an_idle_one_writes_and_wakes_nothing(node: Node, resident: Resident, until: Until) -> None:
+    node.write("".join(f"p{n}|/bin/sleep 100{n}\n" for n in range(5)))
+    whiz = psutil.Process(resident().pid)
+    node.whiz("apply")
+
+    def state() -> tuple[Any, ...]:
+        return (
+            whiz.io_counters().write_count,
+            whiz.num_ctx_switches().voluntary,
+            sorted((str(p), p.stat().st_mtime_ns) for p in node.path.rglob("*")),
+        )
+
+    def at_rest() -> tuple[Any, ...] | None:
+        one = state()
+        time.sleep(0.5)  # time in which nothing is to happen
+        return one if one == state() else None
+
+    before = until(at_rest)
+    time.sleep(3)  # likewise
+    assert state() == before
