@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from whiz.core.doctor import Grade, examine
 from whiz.core.errors import ManifestError
 from whiz.core.manifest import Document, Identity, build, parse_lines
 from whiz.core.shape import Node, Report
+from whiz.world.machine import look
 from whiz.world.yamltree import parse_yaml
 
 if TYPE_CHECKING:
@@ -124,7 +126,7 @@ def test_whizzifests_are_valid_unless_called_refused(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
 def test_every_block_is_of_a_kind_that_is_checked(path: Path) -> None:
     for block in blocks(path):
-        assert block.language in ("console", "text", "yaml", "whizzifest", "sh", "json", "crontab"), block.place
+        assert block.language in ("console", "text", "yaml", "whizzifest", "sh", "json", "crontab", "ini"), block.place
         assert not block.wrong or block.manifest, f"{block.place}: what is refused must be a whizzifest"
 
 
@@ -136,6 +138,14 @@ def test_lines_to_type_are_shell_and_name_files_that_exist(path: Path) -> None:
         subprocess.run(["sh", "-n"], input=block.text, text=True, check=True)
         for script in re.findall(r"(?<!\S)(?:\./)?(scripts/[a-z]+)(?![\w.])", block.text):
             assert (ROOT / script).stat().st_mode & 0o111, f"{block.place}: {script} cannot be run"
+
+
+def test_the_unit_is_one_that_the_doctor_likes(tmp_path: Path) -> None:
+    (unit,) = [b for b in blocks(ROOT / "README.md") if b.language == "ini"]
+    (tmp_path / "whiz.service").write_text(unit.text)
+    folders = {"config": "/", "run": "/", "state": "/", "log": "/"}
+    found = [f for f in examine(look(folders, "x", [str(tmp_path)], [])) if f.about == "whiz.service"]
+    assert [f.grade for f in found] == [Grade.OK]
 
 
 def test_a_wrong_answer_is_noticed() -> None:

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/whiz
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_whiz_subparsers=(check apply run status logs hold unhold restart history explain doctor schema completion)
+_shtab_whiz_subparsers=(check apply run status logs hold unhold restart history events explain doctor schema completion)
 
 _shtab_whiz_check_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --allow-empty)
 _shtab_whiz_apply_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait --allow-empty)
@@ -16,6 +16,7 @@ _shtab_whiz_hold_option_strings=(-h --help -m --manifest --home --json -q --quie
 _shtab_whiz_unhold_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait)
 _shtab_whiz_restart_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait --self)
 _shtab_whiz_history_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose -n --lines)
+_shtab_whiz_events_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose -f --follow -n --lines)
 _shtab_whiz_explain_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
 _shtab_whiz_doctor_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
 _shtab_whiz_schema_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
@@ -25,7 +26,7 @@ _shtab_whiz_option_strings=(-h --help --version -m --manifest --home --json -q -
 
 
 _shtab_whiz_completion_pos_0_choices=(bash zsh)
-_shtab_whiz_pos_0_choices=(check apply run status logs hold unhold restart history explain doctor schema completion)
+_shtab_whiz_pos_0_choices=(check apply run status logs hold unhold restart history events explain doctor schema completion)
 
 _shtab_whiz_check__h_nargs=0
 _shtab_whiz_check___help_nargs=0
@@ -104,6 +105,15 @@ _shtab_whiz_history__q_nargs=0
 _shtab_whiz_history___quiet_nargs=0
 _shtab_whiz_history__v_nargs=0
 _shtab_whiz_history___verbose_nargs=0
+_shtab_whiz_events__h_nargs=0
+_shtab_whiz_events___help_nargs=0
+_shtab_whiz_events___json_nargs=0
+_shtab_whiz_events__q_nargs=0
+_shtab_whiz_events___quiet_nargs=0
+_shtab_whiz_events__v_nargs=0
+_shtab_whiz_events___verbose_nargs=0
+_shtab_whiz_events__f_nargs=0
+_shtab_whiz_events___follow_nargs=0
 _shtab_whiz_explain__h_nargs=0
 _shtab_whiz_explain___help_nargs=0
 _shtab_whiz_explain___json_nargs=0

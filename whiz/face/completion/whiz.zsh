@@ -14,6 +14,7 @@ _shtab_whiz_commands() {
     check:'Print every step that apply would take, turn by turn to the end, each with its'
     completion:examples:
     doctor:'Look for what makes whiz work less well than it could: the clock, the kernel, the'
+    events:'Every start, exit, error, stop, kill, crash loop, hold … as one line of JSON, the'
     explain:'The wish, the facts, the decision and when whiz will look again.'
     history:'Print starts, stops and ends with their reasons. What is kept is bounded.'
     hold:'Stop the programs and keep them down until unhold; a hold survives whiz and'
@@ -91,6 +92,20 @@ _shtab_whiz_doctor_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_whiz_doctor_defaults_added=0
+
+_shtab_whiz_events_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  {-f,--follow}"[go on as it comes]"
+  {-n,--lines}"[how many lines (default\: 20)]:lines:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_events_defaults_added=0
 
 _shtab_whiz_explain_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -241,6 +256,7 @@ _shtab_whiz() {
         check) _arguments -C -s $_shtab_whiz_check_options ;;
         completion) _arguments -C -s $_shtab_whiz_completion_options ;;
         doctor) _arguments -C -s $_shtab_whiz_doctor_options ;;
+        events) _arguments -C -s $_shtab_whiz_events_options ;;
         explain) _arguments -C -s $_shtab_whiz_explain_options ;;
         history) _arguments -C -s $_shtab_whiz_history_options ;;
         hold) _arguments -C -s $_shtab_whiz_hold_options ;;
