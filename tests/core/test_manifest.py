@@ -8,7 +8,8 @@ import pytest
 
 from whiz.core.complete import complete
 from whiz.core.errors import ManifestError
-from whiz.core.manifest import Document, Identity, build, includes, mentions, parse_lines
+from whiz.core.lines import parse_lines
+from whiz.core.manifest import Document, Identity, build, hooks, includes, mentions
 from whiz.core.model import Ending, Limits, Log, Manifest, On, Restart, Want
 from whiz.core.shape import Node, Report
 from whiz.core.value import replace
@@ -237,7 +238,9 @@ def test_roles_and_hosts() -> None:
         ({"programs": {"a": {"run": "/a", "after": ["zzz"]}}}, "'a' comes after unknown 'zzz'"),
         ({"programs": {"a": {"run": "/a", "ready": {"port": 80}}}}, "not yet supported by this whiz"),
         ({"programs": {"a": {"run": "/a", "alive": {}}}}, "not yet supported by this whiz"),
-        ({"programs": {"a": {"run": "/a", "schedule": "daily"}}}, "not yet supported by this whiz"),
+        ({"programs": {"a": {"run": "/a", "want": "done", "schedule": "evry day"}}}, "'evry day' is no calendar: did you mean 'every'?"),
+        ({"programs": {"a": {"run": "/a", "schedule": "every day"}}}, "'a' has a schedule, so it must be a task"),
+        ({"on": {"strat": "/a"}, "programs": {}}, "unknown key 'strat'"),
         ({"programs": {"a": {"run": None}}}, "expected a string, found nothing"),
         ({"programs": {"a": {"run": []}}}, "no destination: a path with optional arguments is needed"),
         ({"programs": {"a": "/a"}}, "expected a map with run, want, after, roles, hosts …, found '/a'"),
@@ -292,3 +295,10 @@ def test_what_a_program_is_made_of() -> None:
     assert whole["a"].digests == (("/a", "d1"),)
     assert whole["b"] is manifest["b"]
     assert whole["c"].secrets == (("K", "x"),)
+
+
+def test_commands_that_are_told() -> None:
+    """Those of every file, each relative to its own."""
+    first = doc({"on": {"start": "bin/a x", "exit": ["/bin/b"]}, "programs": {"p": {"run": "/p"}}})
+    second = doc({"on": {"start": "logger"}})
+    assert hooks([first, second]) == {"start": (("/etc/whiz/bin/a", "x"), ("logger",)), "exit": (("/bin/b",),)}

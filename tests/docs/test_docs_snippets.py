@@ -12,7 +12,8 @@ import pytest
 
 from whiz.core.doctor import Grade, examine
 from whiz.core.errors import ManifestError
-from whiz.core.manifest import Document, Identity, build, parse_lines
+from whiz.core.lines import parse_lines
+from whiz.core.manifest import Document, Identity, build
 from whiz.core.shape import Node, Report
 from whiz.world.machine import look
 from whiz.world.yamltree import parse_yaml

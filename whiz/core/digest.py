@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 else:
     try:
         from _sha2 import sha256  # Python 3.12 and later
-    except ImportError:
+    except ImportError:  # pragma: no cover  which it is, the Python decides
         try:
             from _sha256 import sha256  # 3.11
-        except ImportError:
+        except ImportError:  # pragma: no cover  which it is, the Python decides
             from hashlib import sha256  # a Python that was built otherwise
 
 __all__ = ["sha256"]

@@ -45,6 +45,13 @@ def _signal(text: str) -> str:
     return name
 
 
+def _schedule(text: str) -> str:
+    from whiz.core.calendar import parse  # noqa: PLC0415  most whizzifests have none
+
+    parse(text)
+    return text
+
+
 NAMES = Many(Text("a name of letters, digits, '.', '_' and '-'", _name, NAME.pattern, ("str", "int", "float")))
 DURATION = Text("a duration such as 1.5s, 2m or 1h", duration, r"^[0-9.]+ *(ms|s|m|h|d)?$", ("str", "int", "float"))
 SIZE = Text("a size such as 64MB or 1.5GiB", size, r"^[0-9.]+ *([KMGkmg]([Ii]?[Bb])?|[Bb])?$", ("str", "int", "float"))
@@ -144,7 +151,11 @@ PROGRAM = Record(
         *SHARED,
         Key("ready", Later(), "Not yet supported."),
         Key("alive", Later(), "Not yet supported."),
-        Key("schedule", Later(), "Not yet supported."),
+        Key(
+            "schedule",
+            Text('a moment such as "every day at 03:00", or cron\'s five fields', _schedule, speaks=True),
+            "For `want: done`: run it whenever it is due, instead of once.",
+        ),
     ),
     required=("run",),
 )

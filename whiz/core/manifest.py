@@ -57,30 +57,6 @@ class Document:
     report: Report
 
 
-def parse_lines(text: str, report: Report) -> Node:
-    """Return the tree of a `processName|destination` file, the same that its YAML form would give."""
-    pairs = []
-    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        name, bar, destination = raw.partition("|")
-        key = Node("str", name.strip(), number, 1 + len(name) - len(name.lstrip()))
-        value = Node("str", destination.strip(), number, len(name) + 2)
-        if not bar:
-            report.at(key, "no '|' between name and destination", "write processName|destination")
-        elif not key.value:
-            report.at(key, "the name before '|' is empty", "write processName|destination")
-        elif not value.value:
-            report.at(value, "the destination after '|' is empty", "write a path with optional arguments")
-        elif "/" in key.value and good_name(value.value):
-            report.at(key, "the path stands before the name", f"write {value.value}|{key.value}")
-        else:
-            pairs.append((key, Node("map", [(Node("str", "run", number, 1), value)], number, value.column)))
-    programs = Node("map", pairs, 1, 1)
-    return Node("map", [(Node("str", "programs", 1, 1), programs)], 1, 1)
-
-
 def includes(document: Document) -> tuple[tuple[str, Node], ...]:
     """Return the patterns this document includes, each with its place."""
     for key, value in _pairs(document.root):
@@ -236,6 +212,8 @@ def _programs(given: dict[str, Any], defaults: dict[str, Any], base: str, entry:
                 "write restart: {on: failure}",
             )
         policy.setdefault("on", On.FAILURE)
+    if "schedule" in all_given and want is not Want.DONE:
+        report.at(entry.at("schedule"), f"{name!r} has a schedule, so it must be a task", "write want: done")
     if policy.get("max_delay", 300.0) < policy.get("delay", 1.0):
         report.at(entry.at("restart", "max_delay"), f"{name!r}: restart.max_delay is shorter than restart.delay")
     if "success_codes" in policy:
@@ -261,6 +239,7 @@ def _programs(given: dict[str, Any], defaults: dict[str, Any], base: str, entry:
         stop=Ending(**all_given.get("stop", {})),
         restart=Restart(**policy),
         log=Log(**all_given.get("log", {})),
+        schedule=all_given.get("schedule"),
         files=all_given.get("files", (argv[0],) if "/" in argv[0] and want is not Want.DOWN else ()),
     )
     if "instances" not in all_given:

@@ -66,20 +66,23 @@ class Shape(Protocol):
 
 @dataclass(frozen=True)
 class Text:
-    """A string; `accept` returns the value or raises ValueError."""
+    """A string; `accept` returns the value or raises ValueError, which `speaks` for itself or not."""
 
     what: str
     accept: Callable[[str], Any] = str
     pattern: str | None = None
     kinds: tuple[str, ...] = ("str",)
+    speaks: bool = False
 
     def read(self, node: Node, report: Report) -> Any:  # noqa: ANN401
         """Read a scalar."""
         if node.kind in self.kinds:
             try:
                 return self.accept(node.value)
-            except ValueError:
-                pass
+            except ValueError as exc:
+                if self.speaks:
+                    report.at(node, str(exc))
+                    return BAD
         report.at(node, f"expected {self.what}, found {_found(node)}")
         return BAD
 

@@ -201,6 +201,13 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}\nhint: {self.prog} --help")
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Lays help out for 80 columns: asking how many there are loads shutil, 3 ms of every quiet turn."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
+
+
 def _seconds(text: str) -> float:
     try:
         return duration(text)
@@ -271,7 +278,7 @@ def _options(name: str, add: Callable[..., argparse.Action]) -> None:
 
 def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser of `whiz` with the commands among these words; with all where there are none."""
-    raw = argparse.RawDescriptionHelpFormatter
+    raw = _Help
     parser = _Parser(prog="whiz", description=MAIN, epilog=f"{EXAMPLES}\n{EXIT_CODES}", formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"whiz {__version__}")
     _globals(parser)

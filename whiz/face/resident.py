@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from whiz.core.model import Manifest, Plan
     from whiz.face.node import Node
+    from whiz.world.alarm import Alarm
     from whiz.world.hooks import Hooks
     from whiz.world.watch import Watch
 
@@ -49,6 +50,7 @@ class Standing:
         self._status = ""
         self._watch: Watch | None = None
         self._hooks: Hooks | None = None
+        self._alarm: Alarm | None = None
         self._bytes, self._logs_at = 0, 0.0
         self._bell, ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._ring = lambda: _ring(ring)
@@ -98,6 +100,8 @@ class Standing:
         again = [self._trimmed(manifest)]
         if self._loaded is not None and (self._loaded.busy or signature(self._loaded) != self._of):
             again.append(_STORM)
+        if coming := [s for _, s in self._node.wishes(manifest).coming]:
+            again.append(self._alarmed(min(coming)))
         if self._hooks is not None:
             again.append(self._hooks.tend())
             while self._hooks.troubles:
@@ -165,6 +169,14 @@ class Standing:
             self._watch.hush()
         self._logs_at = now + (_SPEW if fast else _CALM)
         return None if steady else self._logs_at - now
+
+    def _alarmed(self, seconds: float) -> float:
+        """Return how long to sleep until the next scheduled task is due."""
+        if self._alarm is None:
+            from whiz.world.alarm import Alarm  # noqa: PLC0415  most whizzifests have no schedule
+
+            self._alarm = Alarm()
+        return self._alarm.set(seconds)
 
     def _notified(self, manifest: Manifest, steps: Plan) -> float | None:
         """Tell systemd that we live and how things are; return when it wants to hear of us again."""

@@ -171,7 +171,8 @@ class Source:
 
     def _documents(self, path: str, depth: int, above: list[str]) -> Iterator[Document]:
         """Yield the document at a path and those it includes, in sorted order."""
-        from whiz.core.manifest import Document, includes, parse_lines  # noqa: PLC0415
+        from whiz.core.lines import parse_lines  # noqa: PLC0415
+        from whiz.core.manifest import Document, includes  # noqa: PLC0415
         from whiz.core.shape import Report  # noqa: PLC0415
 
         report = Report(path)

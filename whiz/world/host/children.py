@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from whiz.core.model import Proc
-from whiz.world.host.mark import read_marks
 from whiz.world.host.stat import identify, read_stat
 
 if TYPE_CHECKING:
@@ -124,6 +123,8 @@ class Children:
 
     def _owners(self) -> Iterable[str | None]:
         """Yield whose Run each orphan belongs to."""
+        from whiz.world.host.mark import read_marks  # noqa: PLC0415  a turn of cron inherits nobody
+
         now: dict[Proc, str | None] = {}
         for pid in self._inherited():
             stat = read_stat(pid)
