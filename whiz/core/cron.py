@@ -1,12 +1,12 @@
 """Cron: its five fields, and the moments they name on the clock of a place.
 
-A job of fixed hours keeps its times when clocks change: one that is skipped comes at the first moment after, one that
-is shown twice counts once. A job of every hour goes by what the clock shows, both times, and so by real time.
+When clocks change, a time that is skipped comes at the first moment after, and one that is shown twice counts once.
+Only a job of every hour goes by all that the clock shows: it must not pause for an hour, nor hurry.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, time, timedelta
 from math import floor
 from typing import TYPE_CHECKING
 
@@ -14,28 +14,21 @@ from whiz.core.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import tzinfo
+    from datetime import date, tzinfo
 
 WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
-_DAYS = {name[:3]: n for n, name in enumerate(WEEKDAYS)}
-_MONTHS = {name: n for n, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+ALIASES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0"}
+ALIASES |= {"@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *"}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+# name, first and last number, names of numbers
 _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("minute", 0, 59, {}),
     ("hour", 0, 23, {}),
     ("day of the month", 1, 31, {}),
-    ("month", 1, 12, _MONTHS),
-    ("weekday", 0, 7, _DAYS),
+    ("month", 1, 12, {name: n for n, name in enumerate(_MONTHS, 1)}),
+    ("weekday", 0, 7, {name[:3]: n for n, name in enumerate(WEEKDAYS)}),
 )
-ALL_MINUTES, ALL_HOURS, _ALL_DAYS = tuple(range(60)), tuple(range(24)), tuple(range(1, 32))
+ALL_MINUTES, ALL_HOURS, ALL_WEEKDAYS = tuple(range(60)), tuple(range(24)), tuple(range(7))
 
 
 @value
@@ -45,9 +38,9 @@ class Cron:
     second: int = 0
     minutes: tuple[int, ...] = ALL_MINUTES
     hours: tuple[int, ...] = ALL_HOURS
-    days: tuple[int, ...] = _ALL_DAYS
+    days: tuple[int, ...] = tuple(range(1, 32))
     months: tuple[int, ...] = tuple(range(1, 13))
-    weekdays: tuple[int, ...] = tuple(range(7))
+    weekdays: tuple[int, ...] = ALL_WEEKDAYS
     either: bool = False
 
 
@@ -59,17 +52,13 @@ def parse(text: str) -> Cron:
         raise ValueError(f"{text!r} is unknown: {hint(text, ALIASES)}")
     fields = ALIASES.get(text, text).split()
     if len(fields) != len(_FIELDS):
-        more = "; neither seconds nor a time zone belong to them" if len(fields) > len(_FIELDS) else ""
-        raise ValueError(
-            f"cron has 5 fields, minute hour day month weekday, as in '0 3 * * *'; these are {len(fields)}{more}"
-        )
+        more = "; it knows neither seconds nor time zones" if len(fields) > len(_FIELDS) else ""
+        raise ValueError(f"{text!r} has {len(fields)} fields, cron 5, minute to weekday, as in '0 3 * * *'{more}")
     minutes, hours, days, months, weekdays = (_field(f, *known) for f, known in zip(fields, _FIELDS, strict=True))
     # As in Vixie's cron, what begins with a star, even */2, restricts the other instead of adding to it.
     either = not (fields[2].startswith("*") or fields[4].startswith("*"))
     if not either and all(days[0] > (29 if m == 2 else 30 if m in (4, 6, 9, 11) else 31) for m in months):  # noqa: PLR2004
-        raise ValueError(
-            f"day {fields[2]} never comes in month {fields[3]}: write for example '0 3 28 {fields[3]} *', or '0 3 1 * *'"
-        )
+        raise ValueError(f"day {fields[2]} never comes in month {fields[3]}: write for example '0 3 28 {fields[3]} *'")
     return Cron(0, minutes, hours, days, months, tuple(sorted({n % 7 for n in weekdays})), either)
 
 
@@ -82,8 +71,8 @@ def hint(word: str, known: Iterable[str]) -> str:
 
 
 def number(text: str) -> int | None:
-    """Read a whole number of at most six digits."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None  # noqa: PLR2004
+    """Read a whole number of at most five digits: more, in weeks, would leave the years that Python knows."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else None  # noqa: PLR2004
 
 
 def _field(text: str, name: str, low: int, high: int, names: dict[str, int]) -> tuple[int, ...]:
@@ -118,11 +107,10 @@ def next_after(cron: Cron, reference: float, tz: tzinfo) -> float:
     now = floor(reference)
     if cron.hours == ALL_HOURS:
         return _shown(cron, now + 1, tz)
-    here = datetime.fromtimestamp(now, tz).replace(tzinfo=None)
-    days = _days(cron, here.date())
-    walls = (datetime(d.year, d.month, d.day, h, m, cron.second) for d in days for h in cron.hours for m in cron.minutes)  # noqa: DTZ001
-    moments = (instant(wall, tz) for wall in walls if wall > here)
-    return next(moment for moment in moments if moment > now)
+    here = datetime.fromtimestamp(now, tz)
+    times = [time(h, m, cron.second, tzinfo=tz) for h in cron.hours for m in cron.minutes]
+    walls = (datetime.combine(day, at) for day in _days(cron, here.date()) for at in times)
+    return next(moment for moment in (instant(wall) for wall in walls if wall > here) if moment > now)
 
 
 def _shown(cron: Cron, moment: int, tz: tzinfo) -> int:
@@ -132,7 +120,7 @@ def _shown(cron: Cron, moment: int, tz: tzinfo) -> int:
         if not _falls(cron, here.date()):
             day = next(_days(cron, here.date()))
             # Where clocks are set back just after midnight, a day begins twice.
-            begins = (instant(datetime(day.year, day.month, day.day, fold=f), tz) for f in (0, 1))  # noqa: DTZ001
+            begins = (instant(datetime.combine(day, time(tzinfo=tz, fold=f))) for f in (0, 1))
             moment = next(begin for begin in begins if begin > moment)
         elif here.minute in cron.minutes and here.second <= cron.second:
             return moment + cron.second - here.second
@@ -150,26 +138,23 @@ def _falls(cron: Cron, day: date) -> bool:
 def _days(cron: Cron, day: date) -> Iterator[date]:
     """Yield the days of a job, from this on, passing months that have none in one step."""
     while True:
-        if day.month not in cron.months:
-            day = (day.replace(day=28) + timedelta(4)).replace(day=1)
-            continue
         if _falls(cron, day):
             yield day
         day += timedelta(1)
+        while day.month not in cron.months:
+            day = (day.replace(day=28) + timedelta(4)).replace(day=1)
 
 
-def instant(wall: datetime, tz: tzinfo) -> int:
-    """Return when the clock shows this time, by its fold if twice; if never, the first moment after the gap."""
-    moment = int(wall.replace(tzinfo=tz).timestamp())
-    if datetime.fromtimestamp(moment, tz).replace(tzinfo=None) == wall:
+def instant(wall: datetime) -> int:
+    """Return when the clock of a place shows this, by its fold if twice; if never, the first moment after the gap."""
+    moment = int(wall.timestamp())
+    if datetime.fromtimestamp(moment, wall.tzinfo) == wall:
         return moment
     # In a gap, fold 1 is reckoned by the offset after it and so lies before it, and fold 0 the other way round.
-    before, after = (int(wall.replace(tzinfo=tz, fold=f).timestamp()) for f in (1, 0))
-    offset = datetime.fromtimestamp(after, tz).utcoffset()
+    before, after = (int(wall.replace(fold=f).timestamp()) for f in (1, 0))
+    offset = datetime.fromtimestamp(after, wall.tzinfo).utcoffset()
     while after - before > 1:
         middle = (before + after) // 2
-        if datetime.fromtimestamp(middle, tz).utcoffset() == offset:
-            after = middle
-        else:
-            before = middle
+        ended = datetime.fromtimestamp(middle, wall.tzinfo).utcoffset() == offset
+        before, after = (before, middle) if ended else (middle, after)
     return after
