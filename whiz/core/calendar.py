@@ -73,7 +73,7 @@ def _every(words: list[str]) -> tuple[str, Every | cron.Cron]:
     name, *rest = words or [""]
     unit = name.removesuffix("s")
     if unit not in _UNITS:
-        raise ValueError(f"'every {name}' is unknown: {cron.hint(name, _UNITS)}; write for example 'every day'")
+        raise ValueError(f"{name!r} is no unit such as in 'every 2 days': {cron.hint(name, _UNITS)}")
     if unit in cron.WEEKDAYS and count > 1:
         raise ValueError(f"'every {count} {name}' is not possible: write 'every {unit}' or 'every {count} weeks'")
     said = f"every {unit}" if count == 1 else f"every {count} {unit}s"

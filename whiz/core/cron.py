@@ -78,11 +78,10 @@ def number(text: str) -> int | None:
 def _field(text: str, name: str, low: int, high: int, names: dict[str, int]) -> tuple[int, ...]:
     def one(word: str) -> int:
         n = names.get(word, number(word))
-        if n is None and names and word.isalpha():
-            raise ValueError(f"{name} {word!r} is unknown: {hint(word, names)}")
-        if n is None or not low <= n <= high:
-            raise ValueError(f"{name} {word!r} is none of {low} to {high}: write for example '*', '{low}' or '{low}-5'")
-        return n
+        if n is not None and low <= n <= high:
+            return n
+        more = hint(word, names) if names and word.isalpha() else f"write for example '*', '{low}' or '{low}-5'"
+        raise ValueError(f"{name} {word!r} is none of {low} to {high}: {more}")
 
     found: set[int] = set()
     for part in text.split(","):
