@@ -107,8 +107,9 @@ def next_after(cron: Cron, reference: float, tz: tzinfo) -> float:
     if cron.hours == ALL_HOURS:
         return _shown(cron, now + 1, tz)
     here = datetime.fromtimestamp(now, tz)
-    times = [time(h, m, cron.second, tzinfo=tz) for h in cron.hours for m in cron.minutes]
-    walls = (datetime.combine(day, at) for day in _days(cron, here.date()) for at in times)
+    today = here.date()
+    hours = ((day, h) for day in _days(cron, today) for h in cron.hours if h >= here.hour or day > today)
+    walls = (datetime.combine(day, time(h, m, cron.second, tzinfo=tz)) for day, h in hours for m in cron.minutes)
     return next(moment for moment in (instant(wall) for wall in walls if wall > here) if moment > now)
 
 
