@@ -238,7 +238,7 @@ def test_roles_and_hosts() -> None:
         ({"programs": {"a": {"run": "/a", "after": ["zzz"]}}}, "'a' comes after unknown 'zzz'"),
         ({"programs": {"a": {"run": "/a", "ready": {"port": 80}}}}, "not yet supported by this whiz"),
         ({"programs": {"a": {"run": "/a", "alive": {}}}}, "not yet supported by this whiz"),
-        ({"programs": {"a": {"run": "/a", "want": "done", "schedule": "evry day"}}}, "'evry day' is no calendar: did you mean 'every'?"),
+        ({"programs": {"a": {"run": "/a", "want": "done", "schedule": "evry day"}}}, "'evry day' is no calendar such as 'every day at 03:00' or '0 3 * * *': did you mean 'every'?"),
         ({"programs": {"a": {"run": "/a", "schedule": "every day"}}}, "'a' has a schedule, so it must be a task"),
         ({"on": {"strat": "/a"}, "programs": {}}, "unknown key 'strat'"),
         ({"programs": {"a": {"run": None}}}, "expected a string, found nothing"),
