@@ -1,16 +1,15 @@
-"""How fast one node is, beside a bare Python and s6 on the same machine in the same run: docs/benchmarks/node.md.
+"""How fast one node is, beside a bare Python and other supervisors on the same machine in the same run.
 
 A report, not a test: nothing here passes or fails. Rounds alternate (A B A B), so that a busy machine slows all alike.
 """
 
 from __future__ import annotations
 
+import argparse
 import compileall
-import contextlib
 import os
 import platform
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -18,42 +17,58 @@ import sysconfig
 import tempfile
 import time
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+
+from peers import S6, Absent
+from resident import resident, trial
+from sleeps import ended, new_tag, pids, seconds, wait_return, wait_up
+from words import ratio, section, shown, table
 
 from whiz.core.model import Proc, Program, Run, Wishes
 from whiz.core.plan import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from whiz.core.model import Manifest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-REPORT = os.path.join(ROOT, "docs", "benchmarks", "node.md")
+DOCS = os.path.join(ROOT, "docs", "benchmarks")
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"}  # no PYTHON* of the caller's
-QUIET, PAIRS = 50, 21  # programs that run already, rounds
-MANY, ROUNDS = 200, 7  # programs to start, rounds
-PATIENCE = 60.0  # s until a round that does not come up is given up
-LOOK = 0.02  # s between two looks at /proc: each takes time from those it watches
+QUIET, MANY = 50, 200  # programs that run already, programs to start
+PAIRS, ROUNDS = 21, 7  # rounds of the one and the other
+QUICK_PAIRS, QUICK_ROUNDS = 5, 2
 
 
 def main() -> int:
     """Measure everything and write the report."""
+    parser = argparse.ArgumentParser(prog="bench node", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="try it out in few rounds; write to a temporary directory")
+    parser.add_argument(
+        "--only", default="", metavar="NAMES", help="measure just these supervisors: whiz,s6; as --quick"
+    )
+    args = parser.parse_args()
+    only = [name for name in args.only.split(",") if name]
+    place = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick or only else DOCS
     began = time.strftime("%Y-%m-%d %H:%M")
     loads = [os.getloadavg()[0]]
     with tempfile.TemporaryDirectory(prefix="whiz-bench-") as room:
         python, whiz = install(room)
-        parts = [quiet(room, python, whiz)]
+        plot = f"{place}/node.svg"
+        parts = []
+        if not only:
+            parts += [quiet(room, python, whiz, QUICK_PAIRS if args.quick else PAIRS), planning()]
+            parts.append(starting(room, whiz, QUICK_ROUNDS if args.quick else ROUNDS))
         loads.append(os.getloadavg()[0])
-        parts += [planning(), starting(room, whiz)]
+        parts.append(resident(room, whiz, commit(), plot, quick=args.quick, only=only))
     loads.append(os.getloadavg()[0])
     load = ", ".join(f"{n:.1f}" for n in loads)
     text = "\n".join([HEAD, "", *facts(began), f"- load average before, between and after: {load}", "", *parts])
-    os.makedirs(os.path.dirname(REPORT), exist_ok=True)
-    with open(REPORT, "w", encoding="utf-8") as f:
+    with open(f"{place}/node.md", "w", encoding="utf-8") as f:
         f.write(text)
     print(text)
-    print(f"written to {os.path.relpath(REPORT)}")
+    print(f"written to {os.path.relpath(place)}")
     return 0
 
 
@@ -70,13 +85,17 @@ def facts(began: str) -> list[str]:
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         names = [line.partition(":")[2].strip() for line in f if line.startswith(("model name", "Model"))]
         model = names[-1] if names else model
-    commit = _output(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]) or "unknown"
-    edited = " with edits" if _output(["git", "-C", ROOT, "status", "--porcelain", "whiz"]) else ""
     return [
-        f"- {began}, whiz at commit {commit}{edited}",
+        f"- {began}, whiz at commit {commit()}",
         f"- {os.cpu_count()} cores, {model} ({platform.machine()})",
         f"- Linux {platform.release()}, Python {platform.python_version()}",
     ]
+
+
+def commit() -> str:
+    """Say which whiz this is."""
+    edited = " with edits" if _output(["git", "-C", ROOT, "status", "--porcelain", "whiz"]) else ""
+    return (_output(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]) or "unknown") + edited
 
 
 def _output(command: list[str]) -> str:
@@ -109,9 +128,9 @@ def install(room: str) -> tuple[str, str]:
 # -- a: nothing to do
 
 
-def quiet(room: str, python: str, whiz: str) -> str:
+def quiet(room: str, python: str, whiz: str, pairs: int) -> str:
     """Measure the commands while everything runs already."""
-    tag, base = _tag(), f"{room}/quiet"
+    tag, base = new_tag(), f"{room}/quiet"
     words = [whiz, "--home", f"{base}/home", "-m", whizzifest(base, tag, QUIET)]
     bare = "`python3 -c pass`"
     commands = {bare: [python, "-c", "pass"]}
@@ -119,7 +138,7 @@ def quiet(room: str, python: str, whiz: str) -> str:
     with ended(tag):
         timed([*words, "apply"])
         times: dict[str, list[float]] = {name: [] for name in commands}
-        for n in range(PAIRS + 1):
+        for n in range(pairs + 1):
             for name, command in commands.items():
                 took = timed(command)
                 if n:  # the first round warms up
@@ -130,7 +149,7 @@ def quiet(room: str, python: str, whiz: str) -> str:
     return section(
         f"Nothing to do: {QUIET} programs run",
         table(("command", "ms", "times a bare Python"), rows),
-        f"{PAIRS} rounds. A quiet `whiz apply` costs {applied:.1f} bare starts of the same interpreter: {verdict} our"
+        f"{pairs} rounds. A quiet `whiz apply` costs {applied:.1f} bare starts of the same interpreter: {verdict} our"
         " target of 5. Whoever calls it every minute pays this.",
     )
 
@@ -208,12 +227,12 @@ SITUATIONS: dict[str, Callable[[int], tuple[Manifest, tuple[Run, ...]]]] = {
 # -- c: starting
 
 
-def starting(room: str, whiz: str) -> str:
+def starting(room: str, whiz: str, rounds: int) -> str:
     """Measure how long it takes until many programs are up, from the launch of the command."""
     title = f"Starting {MANY} programs"
-    peer = shutil.which("s6-svscan", path=f"{ENV['PATH']}:/usr/sbin:/sbin:/command")
+    peer = s6_here(room)
     ours, done, theirs = [], [], []
-    for n in range(ROUNDS + 1):
+    for n in range(rounds + 1):
         up, returned = whiz_round(f"{room}/whiz-{n}", whiz)
         other = s6_round(f"{room}/s6-{n}", peer) if peer else 0.0
         if n:  # the first round warms up
@@ -233,129 +252,49 @@ def starting(room: str, whiz: str) -> str:
     return section(
         title,
         table(("", "ms", "times s6"), rows),
-        f"{ROUNDS} rounds; a `run` file each for s6, a fresh home and one whizzifest for whiz. {said}. s6 keeps a"
+        f"{rounds} rounds; a `run` file each for s6, a fresh home and one whizzifest for whiz. {said}. s6 keeps a"
         f" supervisor per program ({MANY} more processes) and starts them side by side; whiz starts one after the other"
         " and writes each start down before and after.",
     )
 
 
+def s6_here(room: str) -> S6 | None:
+    """Return s6, if it can be had."""
+    s6 = S6()
+    try:
+        s6.install(room)
+    except Absent:
+        return None
+    return s6
+
+
 def whiz_round(base: str, whiz: str) -> tuple[float, float]:
     """Return the seconds from the launch until all are up, and until the command has returned."""
-    tag = _tag()
+    tag = new_tag()
     words = [whiz, "--home", f"{base}/home", "-m", whizzifest(base, tag, MANY), "--quiet", "apply"]
+    before = pids()
     with ended(tag):
         begin = time.perf_counter()
-        with subprocess.Popen(words, env=ENV, stdin=subprocess.DEVNULL) as command:
-            up, returned = wait_up(tag, command, ends=True)
+        with subprocess.Popen(words, env=ENV, stdin=subprocess.DEVNULL) as command, ThreadPoolExecutor() as other:
+            returns = other.submit(wait_return, command)
+            up, returned = wait_up(tag, MANY, before), returns.result()
         if command.returncode:
             raise SystemExit(f"bench: {' '.join(words)} gave {command.returncode}")
     return up - begin, returned - begin
 
 
-def s6_round(base: str, svscan: str) -> float:
+def s6_round(base: str, s6: S6) -> float:
     """Return the seconds from the launch until all are up."""
-    tag = _tag()
-    for i in range(MANY):
-        os.makedirs(f"{base}/p{i}")
-        with open(os.open(f"{base}/p{i}/run", os.O_WRONLY | os.O_CREAT, 0o755), "w", encoding="ascii") as f:
-            f.write(f"#!/bin/sh\nexec /bin/sleep {tag}{i:03d}\n")
-    with ended(tag):
-        begin = time.perf_counter()
-        with subprocess.Popen([svscan, base], env=ENV, stdin=subprocess.DEVNULL) as command:
-            try:
-                up, _ = wait_up(tag, command, ends=False)
-            finally:
-                command.terminate()  # it ends its supervisors, and they their programs
-    return up - begin
-
-
-def wait_up(tag: str, command: subprocess.Popen[bytes], *, ends: bool) -> tuple[float, float]:
-    """Watch /proc; return the moment when all programs of this tag live, and when a command that ends has returned."""
-    older = {int(word) for word in os.listdir("/proc") if word.isdigit() and int(word) < command.pid}
-    known: set[int] = set()
-    up = returned = 0.0
-    end = time.perf_counter() + PATIENCE
-    while not up or (ends and not returned):
-        if time.perf_counter() > end:
-            raise SystemExit(f"bench: {len(known)} of {MANY} programs came up in {PATIENCE:.0f} s")
-        if not returned and command.poll() is not None:
-            returned = time.perf_counter()
-        if not up:
-            known |= set(alive(tag, known | older))
-            up = time.perf_counter() if len(known) >= MANY else 0.0
-        time.sleep(LOOK)
-    return up, returned
-
-
-# -- programs that are told apart by an argument of their own
-
-
-_tags = iter(range(1000))
-
-
-def _tag() -> str:
-    """Return the beginning of a number of seconds that no other process sleeps for."""
-    return f"1000.{os.getpid():07d}{next(_tags):03d}"
+    with trial(s6, base, MANY) as (_, took, _command):
+        return took
 
 
 def whizzifest(base: str, tag: str, n: int) -> str:
     """Write a whizzifest of sleeping programs and return its path."""
     os.makedirs(base)
     with open(f"{base}/whizzifest", "w", encoding="ascii") as f:
-        f.writelines(f"p{i}|/bin/sleep {tag}{i:03d}\n" for i in range(n))
+        f.writelines(f"p{i}|/bin/sleep {argument}\n" for i, argument in enumerate(seconds(tag, n)))
     return f"{base}/whizzifest"
-
-
-def alive(tag: str, known: set[int]) -> Iterator[int]:
-    """Yield the living processes of this tag but those known."""
-    for word in os.listdir("/proc"):
-        if not word.isdigit() or int(word) in known:
-            continue
-        try:
-            with open(f"/proc/{word}/cmdline", "rb") as f:
-                argv = f.read().split(b"\0")
-        except OSError:
-            continue  # gone since the listing
-        if len(argv) == 3 and argv[0].endswith(b"sleep") and argv[1].startswith(tag.encode()):  # noqa: PLR2004
-            yield int(word)
-
-
-@contextlib.contextmanager
-def ended(tag: str) -> Iterator[None]:
-    """End the programs of this tag at the end, whatever happens."""
-    try:
-        yield
-    finally:
-        while pids := list(alive(tag, set())):
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)  # they are not our children: there is nothing to wait on
-
-
-# -- words
-
-
-def shown(seconds: list[float]) -> str:
-    """Say some times in ms: median (fastest to slowest)."""
-    ms = sorted(s * 1000 for s in seconds)
-    return f"{statistics.median(ms):.1f} ({ms[0]:.1f} to {ms[-1]:.1f})"
-
-
-def ratio(a: list[float], b: list[float]) -> str:
-    """Say how many times the one is of the other, by medians."""
-    return f"{statistics.median(a) / statistics.median(b):.1f}"
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Return a markdown table."""
-    rule = ("---", *("---:" for _ in head[1:]))
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
-
-
-def section(title: str, *parts: str) -> str:
-    """Return a markdown section."""
-    return "\n\n".join((f"## {title}", *parts)) + "\n"
 
 
 if __name__ == "__main__":
