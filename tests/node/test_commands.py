@@ -209,13 +209,13 @@ def test_history_is_newest_last(node: Node) -> None:
     node.whiz("restart", "a")
     node.whiz("hold", "a")
     lines = node.whiz("history").splitlines()
-    assert [line.split()[2] for line in lines] == ["start", "stop", "exit", "start", "stop", "exit"]
+    assert [line.split()[2] for line in lines] == ["start", "restart", "stop", "exit", "start", "hold", "stop", "exit"]
     assert lines[-2].endswith("a: held") or " stop   a" in lines[-2]
     assert len(node.whiz("history", "-n", "2").splitlines()) == 2
     assert node.whiz("history", "zzz") == ""
     with (node.path / "state/history.jsonl").open("a") as f:
         f.write('{"cut sho')
-    assert len(node.whiz("history").splitlines()) == 6
+    assert len(node.whiz("history").splitlines()) == 8
 
 
 def test_history_is_bounded_on_disk(node: Node) -> None:

@@ -69,7 +69,7 @@ def test_commands_are_told(node: Node, resident: Resident, until: Until, stays: 
 def test_a_command_that_hangs_or_fails_blocks_nothing(
     node: Node, resident: Resident, until: Until, stays: bool
 ) -> None:
-    node.script("hang.sh", "#!/bin/sh\nsleep 1000 &\nexec sleep 1000\n")
+    node.script("hang.sh", "#!/bin/sh\nsleep 91234.1 &\nexec sleep 91234.2\n")
     node.yaml(
         "on: {start: ./hang.sh, stop: /bin/false, exit: /nowhere}\n"
         "programs:\n  a: {run: /bin/sleep 1000}\n  b: {run: /bin/sleep 1001, after: a}\n"

@@ -58,7 +58,7 @@ def apply(args: argparse.Namespace) -> int:
     if (there := node.resident()) is not None:
         from whiz.face.running import ask  # noqa: PLC0415
 
-        return ask(args, node, there)
+        return ask(args, node, there, node.store.history())
     node.lock()
     return _apply(args, node)
 
@@ -141,7 +141,7 @@ def _restart(node: Node, name: str) -> bool:
 def _wish(args: argparse.Namespace, note: Callable[[Node, str], bool], otherwise: str) -> int:
     """Write a wish for every name, then take turns so that it comes true now."""
     node = Node(args, act=True)
-    loaded = node.load()
+    loaded, heard = node.load(), node.store.history()
     hooks = node.hooked(loaded)
     for name in node.named(args.names, loaded.manifest, sorted(node.store.wishes().held)):
         if note(node, name):
@@ -152,7 +152,7 @@ def _wish(args: argparse.Namespace, note: Callable[[Node, str], bool], otherwise
     if (there := node.resident()) is not None:
         from whiz.face.running import ask  # noqa: PLC0415
 
-        return ask(args, Node(args, act=True), there)
+        return ask(args, Node(args, act=True), there, heard)
     try:
         node.lock(args.wait)
     except Busy as exc:

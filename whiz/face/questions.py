@@ -150,7 +150,8 @@ def explain(args: argparse.Namespace) -> int:
     now = node.clock.boot()
     steps = plan(loaded.manifest, runs, node.wishes(loaded.manifest), now, node.host.boot)
     rows = {r.name: r for r in report(loaded.manifest, runs, node.wishes(loaded.manifest), steps, now)}
-    parts = [explanation(name, loaded.manifest, runs, steps, rows[name], now) for name in names]
+    stays = node.resident() is not None
+    parts = [explanation(name, loaded.manifest, runs, steps, rows[name], now, stays=stays) for name in names]
     if voice.wants_json(args):
         voice.say_json({"programs": parts})
         return 0

@@ -35,6 +35,8 @@ def parse_yaml(text: str, report: Report) -> YamlNode | None:
 
 def read_apart(path: str, config: str, state: str, *, allow_empty: bool) -> Loaded:
     """Return the manifest in force, read by a child; raise ManifestError where there is none."""
+    if (same := Source(path, config, state, parse_yaml, patience=0.0).unchanged()) is not None:
+        return same
     import subprocess  # noqa: PLC0415  8 ms that a quiet turn does not have
 
     command = [sys.executable, "-I", "-c", _CODE, _HOUSE, path, config, state, "1" if allow_empty else ""]
@@ -54,8 +56,8 @@ def read_apart(path: str, config: str, state: str, *, allow_empty: bool) -> Load
         problems,
         said["kept"],
         True,
-        tuple(said["texts"]),
-        tuple(said["globs"]),
+        tuple((p, tuple(was)) for p, was in said["texts"]),
+        tuple((g, tuple(found)) for g, found in said["globs"]),
         said["busy"],
         hooks_of(said["hooks"]),
     )

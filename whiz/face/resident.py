@@ -15,7 +15,7 @@ from whiz.face.reading import read_apart
 from whiz.face.renewal import renew
 from whiz.keep import Told
 from whiz.world.notify import notify, watchdog
-from whiz.world.sources import Loaded, signature
+from whiz.world.sources import Loaded, fresh, times
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -43,7 +43,7 @@ class Standing:
         self._told[signal.SIGINT] = Told.END if sys.stdin.isatty() else self._told[signal.SIGTERM]
         self._heard: list[Told] = []
         self._loaded: Loaded | None = None
-        self._of: tuple[object, ...] = ()
+        self._doubted = False
         self._read_at = 0.0
         self._complained: tuple[object, ...] = ()
         self._complaints = 0
@@ -62,7 +62,7 @@ class Standing:
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            self._of = ()  # read it again, whether or not it looks edited
+            self._doubted = True  # read it again, whether or not it looks edited
         told = self._told.get(signal.Signals(number))
         if told is not None:
             self._heard.append(told)
@@ -80,12 +80,12 @@ class Standing:
 
     def load(self) -> tuple[Manifest, bool]:
         """Return the manifest in force; read it again when something of it was edited. Raise ManifestError at first."""
-        before, doubt = self._loaded, False
-        edited = before is None or before.busy or signature(before) != self._of
+        before, doubt = self._loaded, self._lost_its_place()
+        edited = before is None or self._doubted or before.busy or not fresh(before)
         if edited and (before is None or self._node.clock.boot() - self._read_at >= _STORM):
             loaded = self._read(before)
-            doubt = before is None or loaded.manifest != before.manifest
-            self._loaded, self._of, self._read_at = loaded, signature(loaded), self._node.clock.boot()
+            doubt = doubt or before is None or loaded.manifest != before.manifest
+            self._loaded, self._doubted, self._read_at = loaded, False, self._node.clock.boot()
             self._listen(loaded)
             self._hooks = self._node.hooked(loaded, self._hooks)
             self._complain(loaded)
@@ -98,7 +98,7 @@ class Standing:
     def tended(self, manifest: Manifest, steps: Plan) -> float | None:
         """Trim logs that grew, tell systemd how things are; return when (s) to come again."""
         again = [self._trimmed(manifest)]
-        if self._loaded is not None and (self._loaded.busy or signature(self._loaded) != self._of):
+        if self._loaded is not None and (self._doubted or self._loaded.busy or not fresh(self._loaded)):
             again.append(_STORM)
         if coming := [s for _, s in self._node.wishes(manifest).coming]:
             again.append(self._alarmed(min(coming)))
@@ -123,6 +123,19 @@ class Standing:
 
     # -- parts
 
+    def _lost_its_place(self) -> bool:
+        """Take the home's lock again where somebody removed the directory that it is on; raise Busy."""
+        home = self._node.home
+        if home.locked(self._lock):
+            return False
+        home.make()
+        lock = home.lock()
+        os.close(self._lock)
+        self._lock = lock
+        self._node.announce()
+        voice.warn(f"{home.run}: was removed; made again, going by what runs")
+        return True
+
     def _read(self, before: Loaded | None) -> Loaded:
         """Return the manifest in force. Once there was one, no mistake leaves us without."""
         node = self._node
@@ -131,7 +144,7 @@ class Standing:
         except ManifestError as exc:
             if before is None:
                 raise
-            return replace(before, problems=exc.problems)
+            return replace(before, problems=exc.problems, texts=tuple((p, times(p)) for p, _ in before.texts))
 
     def _listen(self, loaded: Loaded) -> None:
         """Watch the folders of everything that can be edited: whizzifests, node.yaml, wishes."""
@@ -140,7 +153,7 @@ class Standing:
 
             self._watch = Watch(self._ring, self._node.home.log)
             self._watch.hush()
-        folders = [os.path.dirname(p) for p in (*loaded.texts, *loaded.globs)]
+        folders = [os.path.dirname(p) for p, _ in (*loaded.texts, *loaded.globs)]
         self._watch.see([*folders, *self._node.store.wishes_at()])
 
     def _complain(self, loaded: Loaded) -> None:

@@ -78,9 +78,8 @@ def _trial(node: Node) -> int:
 # -- asking
 
 
-def ask(args: argparse.Namespace, node: Node, there: dict[str, Any]) -> int:
-    """Have the whiz that stays take turns until every wish holds, and tell what it does."""
-    heard = node.store.history()
+def ask(args: argparse.Namespace, node: Node, there: dict[str, Any], heard: list[dict[str, object]]) -> int:
+    """Have the whiz that stays take turns until every wish holds, and tell what it has done since `heard`."""
     loaded = node.load(allow_empty=getattr(args, "allow_empty", False), keep=True)
     node.host.signal((there["proc"],), "HUP")
     if not voice.wants_json(args):

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from whiz.core.model import Run, State, Step, Wait
+from whiz.core.model import Run, State, Wait
 from whiz.core.settle import latest, settle, strangers
 from whiz.core.wire import dump
 from whiz.core.words import spell_bytes, spell_exit, spell_seconds
@@ -17,7 +17,7 @@ from whiz.face import render
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from whiz.core.model import Manifest, Program
+    from whiz.core.model import Manifest, Plan, Program
     from whiz.core.status import Row
     from whiz.face.node import Node
 
@@ -100,9 +100,9 @@ def fact_line(fact: dict[str, object]) -> str:
 
 
 def explanation(
-    name: str, manifest: Manifest, runs: tuple[Run, ...], steps: tuple[Step, ...], row: Row, now: float
+    name: str, manifest: Manifest, runs: tuple[Run, ...], steps: Plan, row: Row, now: float, *, stays: bool
 ) -> dict[str, object]:
-    """Return wish, facts, decision and next look of one program."""
+    """Return wish, facts, decision and next look of one program. `stays`: whether a resident whiz looks."""
     program = manifest.get(name)
     run = latest(r for r in runs if r.program.name == name).get(name)
     mine = [
@@ -114,10 +114,8 @@ def explanation(
     if program is not None:
         wish = ", ".join([f"want {program.want}", *_wish(program)])
     decided = [render.line(s, colour=False) for s in mine] or ["nothing to do"]
-    if row.next is not None:
-        look = f"in {spell_seconds(row.next - now)}, or at the next whiz apply"
-    else:
-        look = "at the next whiz apply"
+    otherwise = "when something happens" if stays else "at the next whiz apply"
+    look = otherwise if row.next is None else f"in {spell_seconds(row.next - now)}, or {otherwise}"
     return {
         "program": name,
         "wish": wish,

@@ -64,6 +64,15 @@ class Home:
             raise Busy(f"another whiz{self.holder()} is at work in {self.run}") from exc
         return fd
 
+    def locked(self, fd: int) -> bool:
+        """Whether this descriptor still is the lock: the directory may have been removed and made anew."""
+        try:
+            there = os.stat(self.records)
+        except OSError:
+            return False
+        held = os.fstat(fd)
+        return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
+
     def holder(self) -> str:
         """Say which process holds the lock: ' (pid 12)', or nothing where it cannot be told."""
         try:

@@ -35,8 +35,8 @@ class Loaded:
     problems: tuple[Problem, ...] = ()
     kept: str | None = None  # what keeping it as the last good failed with
     changed: bool = False  # since the last good copy was made
-    texts: tuple[str, ...] = ()  # the files it was made of
-    globs: tuple[str, ...] = ()  # and the patterns that named them
+    texts: tuple[tuple[str, tuple[int, ...]], ...] = ()  # the files it was made of, as they were before they were read
+    globs: tuple[tuple[str, tuple[str, ...]], ...] = ()  # the patterns that named them, and what they found
     busy: bool = False  # somebody is writing one of them just now
     hooks: Hooks = ()  # event -> the commands that are told of it
 
@@ -65,18 +65,16 @@ class Source:
         )
         self._texts: dict[str, str] = {}
         self._hooks: Hooks = ()
-        self._asked: list[str] = []  # every file that was to be read
+        self._asked: dict[str, tuple[int, ...]] = {}  # every file that was to be read, as it was just before
         self._globs: dict[str, list[str]] = {}
         self._globs_before: dict[str, list[str]] = {}
 
     def load(self, *, allow_empty: bool = False, keep: bool = True) -> Loaded:
         """Return the manifest in force; raise ManifestError when there is none, not even a last good one."""
+        if (same := self.unchanged()) is not None:
+            return same
         good = self._last_good()
         try:
-            if good is not None:
-                self._hooks = hooks_of(good.get("hooks"))
-            if good is not None and self._same(good):
-                return self._loaded(_programs(good))
             if good is not None and isinstance(good["globs"], dict):
                 self._globs_before = good["globs"]
             self._texts, self._globs = {}, {}
@@ -88,11 +86,22 @@ class Source:
         failed = self._keep(manifest) if keep else None
         return self._loaded(manifest, kept=failed, changed=True)
 
+    def unchanged(self) -> Loaded | None:
+        """Return the manifest in force where every file reads as it did when it was last right: nothing is parsed."""
+        good = self._last_good()
+        if good is None:
+            return None
+        self._hooks = hooks_of(good.get("hooks"))
+        try:
+            return self._loaded(_programs(good)) if self._same(good) else None
+        except ManifestError:
+            return None
+
     def _loaded(
         self, manifest: Manifest, problems: tuple[Problem, ...] = (), kept: str | None = None, *, changed: bool = False
     ) -> Loaded:
-        texts = tuple(dict.fromkeys((self.path, self._node, *self._asked)))
-        return Loaded(manifest, problems, kept, changed, texts, tuple(self._globs), self._busy, self._hooks)
+        globs = tuple((pattern, tuple(found)) for pattern, found in self._globs.items())
+        return Loaded(manifest, problems, kept, changed, tuple(self._asked.items()), globs, self._busy, self._hooks)
 
     def _last_good(self) -> dict[str, object] | None:
         """Return the kept copy, None where there is none that can be used."""
@@ -222,7 +231,7 @@ class Source:
 
     def _text(self, path: str, missing: str | None = None) -> str:
         """Return a file's text, remembered for the last good copy; raise ManifestError in the system's words."""
-        self._asked.append(path)
+        self._asked[path] = times(path)
         try:
             if os.getuid() == 0:
                 disk.refuse_foreign(path)
@@ -251,12 +260,13 @@ class Source:
         return "write one line per program, processName|destination, or name the file with -m"
 
 
-def signature(loaded: Loaded) -> tuple[object, ...]:
-    """Return what changes whenever a file that a manifest was made of may have changed."""
-    return (*map(_times, loaded.texts), *(tuple(_matches(p)) for p in loaded.globs))
+def fresh(loaded: Loaded) -> bool:
+    """Whether every file that a manifest was made of is as it was before it was read."""
+    return all(times(p) == was for p, was in loaded.texts) and all(tuple(_matches(g)) == f for g, f in loaded.globs)
 
 
-def _times(path: str) -> tuple[int, ...]:
+def times(path: str) -> tuple[int, ...]:
+    """Return what changes whenever a file may have changed; of one that is not there, the system's error number."""
     try:
         st = os.stat(path)
     except OSError as exc:
