@@ -32,6 +32,7 @@ class Peer(Protocol):
     name: str
     version: str
     note: str  # how it is set up, where that is not its default
+    slow: bool  # takes a minute to come up: once is enough
 
     def install(self, room: str) -> None:
         """Get it, into this room unless the machine has it; raise Absent."""
@@ -53,6 +54,7 @@ class Kept:
     """What most supervisors have in common."""
 
     name = version = note = ""
+    slow = False
     farewell = signal.SIGTERM
 
     def __init__(self) -> None:
@@ -206,7 +208,9 @@ class S6(Runit):
     name, farewell = "s6", signal.SIGTERM
 
     def install(self, room: str) -> None:
-        """Get it from Debian."""
+        """Get it from Debian, into the machine: its scanner knows its supervisor by a whole path. It starts nothing."""
+        if not shutil.which("s6-svscan", path=self.path):
+            _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "s6"])
         _apt(self, room, "s6", "s6-svscan")
 
     def command(self, base: str) -> list[str]:
@@ -217,7 +221,8 @@ class S6(Runit):
 class Monit(Kept):
     """monit, which looks at pid files."""
 
-    name, note = "monit", "looks each second (`set daemon 1`, its lowest)"
+    name, slow = "monit", True
+    note = "looks each second (`set daemon 1`, its lowest); waits 250 ms after each start, so it came up only once"
 
     def install(self, room: str) -> None:
         """Get it from Debian."""
