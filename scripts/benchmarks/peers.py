@@ -60,6 +60,14 @@ class Kept:
     def __init__(self) -> None:
         self.path, self.libraries = PATH, ""
 
+    def install(self, room: str) -> None:
+        """Get it."""
+        raise NotImplementedError
+
+    def write(self, base: str, arguments: Sequence[str]) -> None:
+        """Write its configuration."""
+        raise NotImplementedError
+
     def environment(self, base: str) -> dict[str, str]:
         """Return what the supervisor gets; by WHIZ_BENCH its processes are found again."""
         env = {"PATH": self.path, "HOME": base, "LANG": "C.UTF-8", "WHIZ_BENCH": base}

@@ -354,5 +354,7 @@ def drawn(found: dict[str, Found], columns: Sequence[Column]) -> str:
             for name, f in found.items()
             if (value := column.value(f)) is not None
         ]
+        if len({bar.value for bar in bars}) == 1:
+            continue  # nothing to see
         panels.append(chart.Panel(f"{column.title}, {column.unit}", sorted(bars, key=lambda bar: bar.value)))
     return chart.svg("Less is better; each scale is logarithmic", panels)
