@@ -37,8 +37,8 @@ def svg(title: str, panels: Sequence[Panel]) -> str:
     tall = 40 + most * (BAR + GAP)
     width, height = WIDE * ACROSS + 20, 40 + tall * math.ceil(len(panels) / ACROSS)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-        ' font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif"',
+        f' viewBox="0 0 {width} {height}" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<text x="14" y="26" fill="{GREY}">{title}</text>',
     ]

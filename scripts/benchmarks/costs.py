@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -84,8 +85,9 @@ def _cost(pid: int) -> Cost:
     cpu, switches = 0.0, 0
     for task in os.listdir(f"/proc/{pid}/task"):
         base = f"/proc/{pid}/task/{task}"
-        cpu += int(_read(f"{base}/schedstat").split()[0]) / 1e9
-        switches += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", _read(f"{base}/status")))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            cpu += int(_read(f"{base}/schedstat").split()[0]) / 1e9
+            switches += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", _read(f"{base}/status")))
     children = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[13:15]  # cutime, cstime: those waited for
     written = int(_found(r"^write_bytes: (\d+)", _read(f"/proc/{pid}/io")))
     return Cost(cpu + sum(int(n) for n in children) * TICK, switches, written)

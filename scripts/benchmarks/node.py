@@ -10,6 +10,7 @@ import compileall
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -51,6 +52,7 @@ def main() -> int:
     args = parser.parse_args()
     only = [name for name in args.only.split(",") if name]
     place = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick or only else DOCS
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that was started is ended
     began = time.strftime("%Y-%m-%d %H:%M")
     loads = [os.getloadavg()[0]]
     with tempfile.TemporaryDirectory(prefix="whiz-bench-") as room:

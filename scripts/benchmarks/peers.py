@@ -32,6 +32,7 @@ class Peer(Protocol):
     name: str
     version: str
     note: str  # how it is set up, where that is not its default
+    slow: bool  # takes a minute to come up: once is enough
 
     def install(self, room: str) -> None:
         """Get it, into this room unless the machine has it; raise Absent."""
@@ -53,10 +54,19 @@ class Kept:
     """What most supervisors have in common."""
 
     name = version = note = ""
+    slow = False
     farewell = signal.SIGTERM
 
     def __init__(self) -> None:
         self.path, self.libraries = PATH, ""
+
+    def install(self, room: str) -> None:
+        """Get it."""
+        raise NotImplementedError
+
+    def write(self, base: str, arguments: Sequence[str]) -> None:
+        """Write its configuration."""
+        raise NotImplementedError
 
     def environment(self, base: str) -> dict[str, str]:
         """Return what the supervisor gets; by WHIZ_BENCH its processes are found again."""
@@ -206,7 +216,9 @@ class S6(Runit):
     name, farewell = "s6", signal.SIGTERM
 
     def install(self, room: str) -> None:
-        """Get it from Debian."""
+        """Get it from Debian, into the machine: its scanner knows its supervisor by a whole path. It starts nothing."""
+        if not shutil.which("s6-svscan", path=self.path):
+            _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "s6"])
         _apt(self, room, "s6", "s6-svscan")
 
     def command(self, base: str) -> list[str]:
@@ -217,7 +229,8 @@ class S6(Runit):
 class Monit(Kept):
     """monit, which looks at pid files."""
 
-    name, note = "monit", "looks each second (`set daemon 1`, its lowest)"
+    name, slow = "monit", True
+    note = "looks each second (`set daemon 1`, its lowest); waits 250 ms after each start, so it came up only once"
 
     def install(self, room: str) -> None:
         """Get it from Debian."""

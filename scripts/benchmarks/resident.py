@@ -38,9 +38,9 @@ class Effort:
     """How much to measure."""
 
     few: int = 5  # rounds
-    many: int = 2
+    many: int = 1
     kills: int = 60
-    killing: float = 40.0  # s for all kills of one supervisor
+    killing: float = 30.0  # s for all kills of one supervisor
     idle: float = 60.0
 
 
@@ -123,9 +123,9 @@ def resident(room: str, whiz: str, commit: str, plot: str, *, quick: bool, only:
         "Staying: `whiz run` beside other supervisors",
         f"![Bars of the table below]({os.path.basename(plot)})",
         table(("", *(f"{c.title}, {c.unit}" for c in measures)), _rows(found, measures)),
-        f"Less is better; in brackets, times the best. Every supervisor keeps the same `/bin/sleep` programs, {FEW} where"
-        f" nothing else is said, with its files in memory ({os.path.dirname(memory)}). *Up*: from the launch of the"
-        f" command until all live, {effort.few} rounds ({effort.many} of {MANY:,}) in turns. *Back*: from `kill -9`"
+        f"Less is better; in brackets, times the best. Every supervisor keeps the same `/bin/sleep` programs, {FEW}"
+        f" where nothing else is said, with its files in memory ({os.path.dirname(memory)}). *Up*: from the launch of"
+        f" the command until all live, {effort.few} rounds ({effort.many} of {MANY:,}) in turns. *Back*: from `kill -9`"
         f" until the successor lives; {kills}, each of another program. *Memory*: proportional (PSS), of all its"
         f" processes but the programs. *Idle*: {effort.idle:.0f} s with nothing to do; wake-ups are context switches"
         " of all threads, writes are those to disks and the growth of its files.",
@@ -142,7 +142,7 @@ def installed(wanted: Sequence[Peer], room: str) -> tuple[list[Peer], dict[str, 
     """Install what can be; return it, and why others are absent."""
     peers, absent = [], {}
     for peer in wanted:
-        print(f"bench: installing {peer.name}", flush=True)
+        tell(f"installing {peer.name}")
         try:
             peer.install(room)
             peers.append(peer)
@@ -164,6 +164,11 @@ def in_memory() -> Iterator[str]:
         shutil.rmtree(memory, ignore_errors=True)
 
 
+def tell(words: str) -> None:
+    """Say how far we are."""
+    print(f"bench: {time.strftime('%H:%M:%S')} {words}", flush=True)
+
+
 # -- measuring
 
 
@@ -172,11 +177,11 @@ def measured(peers: Sequence[Peer], memory: str, effort: Effort) -> dict[str, Fo
     found = {peer.name: Found() for peer in peers}
     rounds = [FEW] * effort.few + [MANY] * effort.many
     for n, programs in enumerate(rounds):
-        for peer in _turned(peers, n):
-            print(f"bench: round {n + 1} of {len(rounds)}, {programs} programs, {peer.name}", flush=True)
+        for peer in _turned([p for p in peers if not p.slow], n):
+            tell(f"round {n + 1} of {len(rounds)}, {programs} programs, {peer.name}")
             _guarded(peer, f"{memory}/up{n:02d}-{peer.name}", programs, found[peer.name], None)
     for peer in peers:
-        print(f"bench: idling and killing, {peer.name}", flush=True)
+        tell(f"idling and killing, {peer.name}")
         _guarded(peer, f"{memory}/stay-{peer.name}", FEW, found[peer.name], effort)
     return found
 
@@ -193,15 +198,22 @@ def _guarded(peer: Peer, base: str, n: int, found: Found, effort: Effort | None)
                 (found.few if n == FEW else found.many).append(took)
                 if n == FEW:
                     _settled(command, peer, SETTLE)
-                    own = peer.supervisors(base, tag)
-                    found.memory.append(pss(own))
-                    found.processes = len(own)
+                    _looked(peer, base, tag, found)
             else:
                 _settled(command, peer, CALM)
+                if peer.slow:
+                    found.few.append(took)
+                    _looked(peer, base, tag, found)
                 idling(peer, base, tag, found, effort.idle)
                 found.restarts, found.lost = killing(tag, effort)
     except Late as exc:
         found.troubles.append(f"{n:,} programs: {exc}")
+
+
+def _looked(peer: Peer, base: str, tag: str, found: Found) -> None:
+    own = peer.supervisors(base, tag)
+    found.memory.append(pss(own))
+    found.processes = len(own)
 
 
 @contextlib.contextmanager
@@ -342,5 +354,7 @@ def drawn(found: dict[str, Found], columns: Sequence[Column]) -> str:
             for name, f in found.items()
             if (value := column.value(f)) is not None
         ]
+        if len({bar.value for bar in bars}) == 1:
+            continue  # nothing to see
         panels.append(chart.Panel(f"{column.title}, {column.unit}", sorted(bars, key=lambda bar: bar.value)))
     return chart.svg("Less is better; each scale is logarithmic", panels)
