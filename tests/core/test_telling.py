@@ -113,7 +113,7 @@ def test_how_it_ended() -> None:
         (replace(P, umask=0o077), "umask 022 → 077"),
         (replace(P, user="pi", nice=3), "user unset → pi, nice unset → 3"),
         (replace(P, limits=Limits(files=9)), "limits.files unset → 9"),
-        (replace(P, digests=(("/web", "d"),)), "file /web has new content"),
+        (replace(P, digests=(("/web", "d"),)), "file /web is one of its files now"),
         (replace(P, log=Log(to="null")), "log.to file → null"),
         (replace(P, log=Log(max=5)), ""),
         (replace(P, want=Want.DONE), "want up → done"),
@@ -121,6 +121,15 @@ def test_how_it_ended() -> None:
 )  # fmt: skip
 def test_changes(new: Program, said: str) -> None:
     assert changes(P, new) == said
+
+
+def test_changed_files() -> None:
+    made = replace(P, digests=(("/web", "d"), ("/lib", "e")))
+    assert changes(made, replace(P, digests=(("/web", "x"),))) == (
+        "file /lib is none of its files any more, file /web has new content"
+    )
+    moved = replace(P, argv=("/other",), digests=(("/other", "d"), ("/lib", "e")))
+    assert changes(made, moved) == "/web → /other"
 
 
 def test_changes_masked() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import resource
 import shutil
 import signal
 import socket
@@ -92,7 +93,7 @@ def test_it_keeps_the_whizzifest(node: Node, resident: Resident, until: Until) -
     until(lambda: "b" not in node.rows())
 
 
-def test_other_commands_ask_it(node: Node, resident: Resident) -> None:
+def test_other_commands_ask_it(node: Node, resident: Resident, until: Until) -> None:
     node.write("a|/bin/sleep 1000\nb|/bin/sleep 1001\n")
     resident()
     assert node.whiz("apply").endswith("every wish holds: 2 running\n")
@@ -102,8 +103,7 @@ def test_other_commands_ask_it(node: Node, resident: Resident) -> None:
     assert "- stop  b (restart asked for)" in node.whiz("restart", "b")
     assert node.pid("b") != first
     node.write("a|/bin/sleep 1000\nb|/nowhere\n")
-    said = node.whiz("apply", "--wait", "1", "--json", code=1)
-    assert json.loads(said)["exit"] == 1
+    until(lambda: json.loads(node.command("apply", "--wait", "0", "--json").stdout)["exit"] == 1)
     node.write("a|\n")
     done = node.command("apply", "--wait", "0")
     assert done.returncode == 2
@@ -448,3 +448,16 @@ def test_explain_knows_who_looks(node: Node, resident: Resident) -> None:
     assert "next look: at the next whiz apply" in node.whiz("explain", "a")
     resident()
     assert "next look: when something happens" in node.whiz("explain", "a")
+
+
+def test_more_programs_than_descriptors(node: Node, resident: Resident, until: Until) -> None:
+    """Those that it did not start itself cannot all be watched; they are looked at, and none is forgotten."""
+    node.write("".join(f"p{n}|/bin/sleep 1000.{n}\n" for n in range(80)))
+    node.whiz("apply", "--wait", "60")
+    before = {n: r["pid"] for n, r in node.rows().items()}
+    resident(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    assert node.whiz("apply") == "every wish holds: 80 running\n"
+    for name in ("p1", "p78"):
+        os.kill(before[name], signal.SIGKILL)
+        until(lambda name=name: node.rows()[name]["pid"] not in (None, before[name]))
+    assert len(psutil.Process(announced(node)["proc"]["pid"]).open_files()) < 64

@@ -37,7 +37,7 @@ def changes(old: Program, new: Program) -> str:
     said: list[str] = []
     for field, a, b in zip(_FIELDS, _held(old), _held(new), strict=True):
         if a != b:
-            said += _change(field, a, b)
+            said += _files(old, new) if field == "digests" else _change(field, a, b)
     return ", ".join(said)
 
 
@@ -49,8 +49,6 @@ def _change(field: str, a: Any, b: Any) -> Iterable[str]:  # noqa: ANN401  each 
             return _pairs(dict(a), dict(b), show=True)
         case "secrets":
             return _pairs(dict(a), dict(b), show=False)
-        case "digests":
-            return [f"file {path} has new content" for path in sorted({p for p, _ in set(a) ^ set(b)})]
         case "limits":
             return [f"limits.{k} {_or_unset(x)} → {_or_unset(y)}" for k, x, y in _apart(a, b)]
         case "umask":
@@ -59,6 +57,18 @@ def _change(field: str, a: Any, b: Any) -> Iterable[str]:  # noqa: ANN401  each 
             return [f"log.to {a.to} → {b.to}"] if a.to != b.to else []
         case _:
             return [f"{field} {_or_unset(a)} → {_or_unset(b)}"]
+
+
+def _files(old: Program, new: Program) -> Iterable[str]:
+    a, b = dict(old.digests), dict(new.digests)
+    told = {old.argv[0], new.argv[0]} if old.argv[0] != new.argv[0] else set()  # by what was said of argv
+    for path in sorted(a.keys() | b.keys()):
+        if a.get(path) == b.get(path) or path in told:
+            continue
+        if path in a and path in b:
+            yield f"file {path} has new content"
+        else:
+            yield f"file {path} is {'one of its files now' if path in b else 'none of its files any more'}"
 
 
 def _or_unset(value: object) -> object:

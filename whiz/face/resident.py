@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING
 
-from whiz.core.errors import ManifestError
+from whiz.core.errors import HomeError, ManifestError
 from whiz.core.status import report
 from whiz.core.value import replace
 from whiz.face import render, voice
@@ -40,7 +39,7 @@ class Standing:
         self._node, self._lock = node, lock
         self._allow_empty = allow_empty
         self._told = {signal.SIGTERM: Told.END if end_on_term else Told.LEAVE, signal.SIGUSR2: Told.RENEW}
-        self._told[signal.SIGINT] = Told.END if sys.stdin.isatty() else self._told[signal.SIGTERM]
+        self._told[signal.SIGINT] = Told.END if os.isatty(0) else self._told[signal.SIGTERM]
         self._heard: list[Told] = []
         self._loaded: Loaded | None = None
         self._doubted = False
@@ -83,9 +82,10 @@ class Standing:
         before, doubt = self._loaded, self._lost_its_place()
         edited = before is None or self._doubted or before.busy or not fresh(before)
         if edited and (before is None or self._node.clock.boot() - self._read_at >= _STORM):
+            self._doubted = False  # who asks again from here on, asks again
             loaded = self._read(before)
             doubt = doubt or before is None or loaded.manifest != before.manifest
-            self._loaded, self._doubted, self._read_at = loaded, False, self._node.clock.boot()
+            self._loaded, self._read_at = loaded, self._node.clock.boot()
             self._listen(loaded)
             self._hooks = self._node.hooked(loaded, self._hooks)
             self._complain(loaded)
@@ -128,7 +128,10 @@ class Standing:
         home = self._node.home
         if home.locked(self._lock):
             return False
-        home.make()
+        try:
+            home.make()
+        except HomeError:
+            return False  # a disk that does not let us: the next turn tries again, and programs need none
         lock = home.lock()
         os.close(self._lock)
         self._lock = lock

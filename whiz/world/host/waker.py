@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from whiz.core.model import Proc
 
 _LONGEST = 86400.0  # s
+_LOOK = 1.0  # s between looks at processes that cannot be watched
+_SPARE = 40  # descriptors left for everything else
 
 
 class Waker:
@@ -32,13 +35,18 @@ class Waker:
         wanted = set(procs)
         for proc in self._fds.keys() - wanted:
             os.close(self._fds.pop(proc))
-        poll = select.poll()
+        poll, most = select.poll(), resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE
         try:
             for proc in wanted:
+                if proc not in self._fds and len(self._fds) >= most:
+                    seconds = min(seconds, _LOOK)
+                    continue
                 if not self._open(proc):
                     return  # it has ended since the look
                 if proc in self._fds:
                     poll.register(self._fds[proc], select.POLLIN)
+                else:
+                    seconds = min(seconds, _LOOK)
             if self.bell is not None:
                 poll.register(self.bell, select.POLLIN)
             poll.poll(min(max(0.0, seconds), _LONGEST) * 1000)
