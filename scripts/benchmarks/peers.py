@@ -157,9 +157,9 @@ class Supervisord(Kept):
 
     def write(self, base: str, arguments: Sequence[str]) -> None:
         """Write one file."""
-        head = (
-            f"[supervisord]\nnodaemon=true\nminfds=16384\nlogfile={base}/log\npidfile={base}/pid\nchildlogdir={base}\n"
-        )
+        least = max(1024, 4 * len(arguments))  # each child closes as many, so more than it needs makes it slow
+        head = f"[supervisord]\nnodaemon=true\nminfds={least}\n"
+        head += f"logfile={base}/log\npidfile={base}/pid\nchildlogdir={base}\n"
         programs = [
             f"[program:p{i}]\ncommand=/bin/sleep {a}\nautorestart=true\nstartsecs=0\n" for i, a in _each(arguments)
         ]
@@ -180,8 +180,8 @@ class Circus(Kept):
         self.place, self.version = _pip(room, "circus")
 
     def write(self, base: str, arguments: Sequence[str]) -> None:
-        """Write one file."""
-        ends = "".join(f"{what}endpoint = ipc://{base}/{what}socket\n" for what in ("", "pubsub_", "stats_"))
+        """Write one file, without a stats_endpoint: to name it starts a second process that gathers figures."""
+        ends = "".join(f"{what}endpoint = ipc://{base}/{what}socket\n" for what in ("", "pubsub_"))
         programs = [f"[watcher:p{i}]\ncmd = /bin/sleep\nargs = {a}\nwarmup_delay = 0\n" for i, a in _each(arguments)]
         _write(f"{base}/circus.ini", f"[circus]\ncheck_delay = 1\nwarmup_delay = 0\n{ends}", *programs)
 
@@ -218,7 +218,7 @@ class S6(Runit):
     def install(self, room: str) -> None:
         """Get it from Debian, into the machine: its scanner knows its supervisor by a whole path. It starts nothing."""
         if not shutil.which("s6-svscan", path=self.path):
-            _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "s6"])
+            _fetched(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "s6"])
         _apt(self, room, "s6", "s6-svscan")
 
     def command(self, base: str) -> list[str]:
@@ -309,11 +309,7 @@ def _apt(peer: Kept, room: str, package: str, binary: str) -> None:
         os.makedirs(f"{place}/archives/partial", exist_ok=True)
         fetch = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "--download-only"]
         fetch += ["-o", f"Dir::Cache::archives={place}/archives", "-o", "Debug::NoLocking=1", package]
-        try:
-            _run(fetch)
-        except Absent:
-            _run(["apt-get", "update", "-qq"])  # lists that are old name files that are gone
-            _run(fetch)
+        _fetched(fetch)
         for deb in glob.glob(f"{place}/archives/*.deb"):
             _run(["dpkg-deb", "-x", deb, place])
         peer.path = f"{place}/usr/bin:{place}/sbin:{PATH}"
@@ -321,6 +317,16 @@ def _apt(peer: Kept, room: str, package: str, binary: str) -> None:
             peer.libraries = ":".join(sorted(libraries))
         _which(binary, peer.path)
     peer.version = _run(["apt-cache", "show", "--no-all-versions", package]).partition("Version: ")[2].split()[0]
+
+
+def _fetched(command: list[str]) -> None:
+    try:
+        _run(command)
+    except Absent as exc:
+        if os.geteuid():
+            raise Absent(f"{exc}; run the benchmark as root") from exc
+        _run(["apt-get", "update", "-qq"])  # lists that are old name files that are gone
+        _run(command)
 
 
 def _pip(room: str, package: str) -> tuple[str, str]:

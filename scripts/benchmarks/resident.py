@@ -119,11 +119,13 @@ def resident(room: str, whiz: str, commit: str, plot: str, *, quick: bool, only:
     with open(plot, "w", encoding="utf-8") as f:
         f.write(drawn(found, measures))
     kills = f"{effort.kills} kills, or as many as fit into {effort.killing:.0f} s"
+    nothing = ", ".join(f"{c.title} {c.least:g} {c.unit}" for c in measures if c.title.startswith("idle"))
     return section(
         "Staying: `whiz run` beside other supervisors",
         f"![Bars of the table below]({os.path.basename(plot)})",
         table(("", *(f"{c.title}, {c.unit}" for c in measures)), _rows(found, measures)),
-        f"Less is better; in brackets, times the best. Every supervisor keeps the same `/bin/sleep` programs, {FEW}"
+        "Less is better; in brackets, times the best, or times what counts as nothing where the best is below that"
+        f" ({nothing}). Every supervisor keeps the same `/bin/sleep` programs, {FEW}"
         f" where nothing else is said, with its files in memory ({os.path.dirname(memory)}). *Up*: from the launch of"
         f" the command until all live, {effort.few} rounds ({effort.many} of {MANY:,}) in turns. *Back*: from `kill -9`"
         f" until the successor lives; {kills}, each of another program. *Memory*: proportional (PSS), of all its"
