@@ -86,7 +86,8 @@ def _pause(steps: Plan, runs: Iterable[Run], now: float, every: float) -> float:
         return 0.0  # what comes after them may follow
     live = [r for r in runs if r.live]
     moments = [s.until for s in steps if isinstance(s, Wait) and s.until is not None]
-    moments += [r.started + r.program.restart.stable for r in live if not r.stable]
+    grown = (r.started + r.program.restart.stable for r in live if r.exited is None and not r.stable)
+    moments += [m for m in grown if m > now]
     if any(isinstance(s, Stop | Kill) for s in steps) or any(r.asked is not None or r.exited is not None for r in live):
         moments.append(now + LOOK)  # an end of theirs may wake nobody
     later = [m for m in moments if m > now]

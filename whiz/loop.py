@@ -192,7 +192,7 @@ def _start(step: Start, last: Run | None, host: Host, store: Store, clock: Clock
 
 def _end(run: Run, signal: str, why: str, host: Host, store: Store, manifest: Manifest, clock: Clock) -> None:
     """Signal what is left of a Run. The asking is written down first: who exits after it was stopped, did not fail."""
-    now, forced = clock.boot(), signal == "KILL"
+    now, forced, again = clock.boot(), signal == "KILL", run.asked is not None or run.swept is not None
     members = host.tree(run, manifest, store.runs())
     asked = run.asked if run.asked is not None or run.exited is not None else now
     swept = run.swept if run.swept is not None or run.exited is None else now
@@ -203,6 +203,8 @@ def _end(run: Run, signal: str, why: str, host: Host, store: Store, manifest: Ma
     procs = tuple(p for p in (main, *members) if p is not None and p not in heard)
     host.signal(procs, signal)
     store.save(replace(run, told=tuple({*heard, *procs})))
+    if again and not forced:
+        return  # who is new in a tree that is ending is told the same; that is nothing new
     pids = [p.pid for p in procs]
     store.note(
         {"event": "kill" if forced else "stop", "program": run.program.name, "run": run.id, "pids": pids, "why": why}
@@ -241,5 +243,5 @@ def _tidy(store: Store, manifest: Manifest, runs: Sequence[Run], wishes: Wishes)
 def watched(runs: Iterable[Run]) -> list[Proc]:
     """Return whose end is worth waking for: a chaperone's comes after its program's outcome is written."""
     live = [r for r in runs if r.live]
-    mains = [r.keeper if r.keeper is not None else r.proc for r in live]
+    mains = [r.keeper if r.keeper is not None else r.proc for r in live if r.exited is None]
     return [p for p in (*mains, *(p for r in live for p in r.left)) if p is not None]

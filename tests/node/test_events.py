@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -93,7 +95,7 @@ def test_a_command_that_hangs_or_fails_blocks_nothing(
 
 def test_a_storm_of_facts_is_bounded(tmp_path: Path) -> None:
     class Reaper:
-        def adopt(self, pid: int) -> None:
+        def helped(self, pid: int) -> None:
             raise AssertionError(pid)
 
         def ended(self, proc: object) -> None:
@@ -112,3 +114,29 @@ def test_a_wrong_event_is_refused(node: Node) -> None:
     done = node.command("check")
     assert done.returncode == 2
     assert "did you mean 'start'?" in done.stderr
+
+
+def test_a_command_that_is_told_is_never_taken_for_a_program(node: Node, resident: Resident, until: Until) -> None:
+    node.yaml("on: {exit: /bin/sleep 91234.7}\nprograms:\n  a: {run: /bin/sleep 91234.7, restart: {delay: 3s}}\n")
+    resident()
+    node.whiz("apply")
+    first = node.pid("a")
+    os.kill(first, signal.SIGKILL)
+    until(lambda: [f for f in node.facts("a") if f["event"] == "exit"])
+    node.yaml(
+        "on: {exit: /bin/sleep 91234.7}\nprograms:\n  a: {run: /bin/sleep 91234.7, restart: {delay: 2s}}\n"
+        "  b: {run: /bin/sleep 91234.8}\n"
+    )
+    until(lambda: node.rows()["b"]["state"] == "running")
+    assert not [f for f in node.facts() if f["event"] == "adopt"]
+
+
+def test_the_last_facts_are_told_too_and_failures_of_it(node: Node, resident: Resident) -> None:
+    node.script("hear.sh", HEAR.format(path=node.path) + "exit 7\n")
+    node.yaml("on: {exit: ./hear.sh}\nprograms:\n  a: {run: /bin/sleep 1000}\n  b: {run: /bin/sleep 1001}\n")
+    process = resident("--stop")
+    node.whiz("apply")
+    process.terminate()
+    assert process.wait(30) == 0
+    assert {f["program"] for _, f in heard(node)} == {"a", "b"}
+    assert (node.path / "said").read_text().count("hear.sh: exited 7") == 2

@@ -461,3 +461,106 @@ def test_more_programs_than_descriptors(node: Node, resident: Resident, until: U
         os.kill(before[name], signal.SIGKILL)
         until(lambda name=name: node.rows()[name]["pid"] not in (None, before[name]))
     assert len(psutil.Process(announced(node)["proc"]["pid"]).open_files()) < 64
+
+
+def test_who_is_told_to_go_amid_a_renewal_goes(node: Node, resident: Resident) -> None:
+    node.write("a|/bin/sleep 1000\n")
+    for _ in range(3):
+        process = resident()
+        node.whiz("apply")
+        process.send_signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGUSR2)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(30) == 0
+    assert len(node.ours()) == 1
+
+
+def test_what_is_left_behind_for_long_costs_nothing(node: Node, resident: Resident, until: Until) -> None:
+    """A Run that has exited and left somebody behind has no moment to wait for."""
+    node.script("left.sh", "#!/bin/sh\n(trap '' TERM; exec sleep 1000) &\nsleep 0.1\n")
+    node.yaml("programs:\n  l: {run: ./left.sh, stop: {grace: 1h}, restart: {stable: 200ms}}\n")
+    whiz = psutil.Process(resident().pid)
+    until(lambda: [f for f in node.facts("l") if f["event"] == "stop"])
+    time.sleep(0.5)  # past `stable`
+    before = whiz.num_ctx_switches().voluntary
+    time.sleep(2)  # in which it looks once a second
+    assert whiz.num_ctx_switches().voluntary - before < 50
+
+
+def test_closed_standard_streams_and_a_full_disk_for_its_words(node: Node, until: Until) -> None:
+    node.write("a|/bin/sleep 1000\n")
+    command = [*WHIZ, "--home", str(node.path), "run", "--json"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            ["sh", "-c", 'exec "$@" <&-', "sh", *command], stdout=full, stderr=full, start_new_session=True
+        )
+    try:
+        until(lambda: announced(node).get("proc", {}).get("pid") == process.pid)
+        node.whiz("restart", "--self")
+        assert node.pid("a")
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_edits_behind_a_link_in_a_new_folder_and_of_one_to_come(node: Node, resident: Resident, until: Until) -> None:
+    real = node.path / "real"
+    real.mkdir()
+    (real / "w.yaml").write_text("include: parts/*.yaml\nprograms:\n  a: {run: /bin/sleep 1000}\n")
+    (real / "parts").mkdir()
+    (node.path / "whizzifest.yaml").symlink_to(real / "w.yaml")
+    # a relative include counts from the link's folder
+    (node.path / "parts").mkdir()
+    resident("--every", "1h")
+    until(lambda: "1000" in lengths(node))
+    (real / "w.yaml").write_text("include: parts/*.yaml\nprograms:\n  a: {run: /bin/sleep 1001}\n")
+    until(lambda: lengths(node) == {"1001"})
+    for n in range(3):
+        shutil.rmtree(node.path / "parts")
+        (node.path / "parts").mkdir()
+        node.write(f"programs:\n  b: {{run: /bin/sleep 200{n}}}\n", "parts/b.yaml")
+        until(lambda n=n: lengths(node) == {"1001", f"200{n}"})
+
+
+def test_a_whizzifest_that_cannot_be_read_just_now(node: Node, resident: Resident, until: Until) -> None:
+    """No descriptor is free when it is edited: the last good one stays in force, and is read when there is one."""
+    node.write("a|/bin/sleep 1000\n")
+    process = resident()
+    node.whiz("apply")
+    soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (psutil.Process(process.pid).num_fds() + 1, hard))
+    node.write("a|/bin/sleep 1001\n")
+    until(lambda: "cannot be read just now" in said(node) or "Too many open files" in said(node))
+    assert process.poll() is None
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    until(lambda: lengths(node) == {"1001"})
+
+
+def test_another_whizzifest_beside_it_is_refused(node: Node, resident: Resident) -> None:
+    node.write("a|/bin/sleep 1000\n")
+    resident()
+    node.write("b|/bin/sleep 1001\n", "other")
+    done = node.command("-m", str(node.path / "other"), "apply")
+    assert done.returncode == 75
+    assert f"keeps {node.path}/whizzifest, not {node.path}/other" in done.stderr
+
+
+def test_a_killed_chaperone_costs_nothing(node: Node, resident: Resident, until: Until) -> None:
+    """Its program goes on, and whiz sleeps on, though one that it would wait for has ended."""
+    node.yaml("programs:\n  k: {run: /bin/sleep 1000, restart: {on: failure, stable: 200ms}}\n")
+    whiz = psutil.Process(resident().pid)
+    node.whiz("apply")
+    pid = node.pid("k")
+    (keeper,) = [p for p in node.ours() if p.pid != pid]
+    keeper.kill()
+    until(lambda: gone(keeper.pid))
+    time.sleep(1)  # past `stable`
+    before = whiz.num_ctx_switches().voluntary
+    time.sleep(2)  # in which nothing is to happen
+    assert whiz.num_ctx_switches().voluntary - before < 20
+    assert node.pid("k") == pid
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: node.rows()["k"]["pid"] not in (None, pid))

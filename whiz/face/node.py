@@ -146,6 +146,7 @@ class Node:
             "version": __version__,
             "since": self.clock.wall(),
             "refused": refused,
+            "path": os.path.abspath(self.path),
         }
         try:
             write(f"{self.home.run}/resident.json", json.dumps(facts), durable=False)

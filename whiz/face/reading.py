@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from whiz.core.errors import ManifestError, Problem
+from whiz.core.errors import ManifestError, Problem, WhizError
 from whiz.core.model import Program
 from whiz.core.wire import dump, load
 from whiz.world.sources import Loaded, Source, hooks_of
@@ -47,7 +47,7 @@ def read_apart(path: str, config: str, state: str, *, allow_empty: bool) -> Load
         programs = said.pop("programs")
     except (ValueError, KeyError, TypeError) as exc:
         words = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or exc
-        raise ManifestError((Problem(path, 0, 0, f"reading it failed: {words}"),)) from None
+        raise WhizError(f"{path}: reading it failed: {words}") from None
     if programs is None:
         raise ManifestError(problems)
     manifest = {p.name: p for p in (load(Program, d) for d in programs)}

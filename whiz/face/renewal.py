@@ -26,7 +26,6 @@ def renew(lock: int) -> str:
     if trial.returncode != 0:
         last = trial.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         return f"the new one fails its trial: {last or f'exit status {trial.returncode}'}"
-    sys.stdout.flush()
     os.set_inheritable(lock, True)
     try:
         os.execve(sys.executable, command, {**os.environ, CARRY: str(lock)})  # noqa: S606

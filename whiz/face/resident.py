@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING
 
-from whiz.core.errors import HomeError, ManifestError
+from whiz.core.errors import HomeError, ManifestError, Problem, WhizError
 from whiz.core.status import report
 from whiz.core.value import replace
 from whiz.face import render, voice
@@ -14,9 +15,10 @@ from whiz.face.reading import read_apart
 from whiz.face.renewal import renew
 from whiz.keep import Told
 from whiz.world.notify import notify, watchdog
-from whiz.world.sources import Loaded, fresh, times
+from whiz.world.sources import Loaded, as_now, fresh
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from whiz.core.model import Manifest, Plan
@@ -52,7 +54,7 @@ class Standing:
         self._alarm: Alarm | None = None
         self._bytes, self._logs_at = 0, 0.0
         self._bell, ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._ring = lambda: _ring(ring)
+        self._ring: Callable[[], None] = lambda: _ring(ring)
         signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
         for number in CARES:
             signal.signal(number, self._signalled)
@@ -75,6 +77,8 @@ class Standing:
                 continue
         except BlockingIOError:
             pass
+        if len(self._heard) > 1:
+            self._ring()  # so that the next turn, with the next asking, comes at once
         return self._heard.pop(0) if self._heard else None
 
     def load(self) -> tuple[Manifest, bool]:
@@ -99,34 +103,49 @@ class Standing:
         """Trim logs that grew, tell systemd how things are; return when (s) to come again."""
         again = [self._trimmed(manifest)]
         if self._loaded is not None and (self._doubted or self._loaded.busy or not fresh(self._loaded)):
-            again.append(_STORM)
+            again.append(_CALM if self._loaded.busy else _STORM)
         if coming := [s for _, s in self._node.wishes(manifest).coming]:
             again.append(self._alarmed(min(coming)))
         if self._hooks is not None:
             again.append(self._hooks.tend())
-            while self._hooks.troubles:
-                voice.warn(self._hooks.troubles.pop(0))
+            self._say_troubles()
         if os.environ.get("NOTIFY_SOCKET"):
             again.append(self._notified(manifest, steps))
         return min((s for s in again if s is not None), default=None)
 
     def renew(self) -> None:
         """Become the whiz that is installed now, unless that one cannot do with what is here."""
+        self.finish()
         signal.pthread_sigmask(signal.SIG_BLOCK, CARES)
+        if {Told.LEAVE, Told.END} & {*self._heard}:  # who was told to go does not become another
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, CARES)
+            return
         notify("RELOADING=1")
-        words = renew(self._lock)
+        words = "what is on record here cannot be written" if self._node.store.unwritten else renew(self._lock)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, CARES)
         notify("READY=1")
         self._node.announce(refused=words)
         self._node.store.note({"event": "refuse", "program": "whiz", "why": words})
         voice.warn(f"not renewed: {words}; this whiz goes on")
 
+    def finish(self) -> None:
+        """Let the commands that are told of facts come to their ends, which is a matter of seconds."""
+        if self._hooks is not None:
+            self._hooks.finish(lambda s: self._node.host.wait((), s))
+            self._say_troubles()
+
     # -- parts
+
+    def _say_troubles(self) -> None:
+        while self._hooks is not None and self._hooks.troubles:
+            voice.warn(self._hooks.troubles.pop(0))
 
     def _lost_its_place(self) -> bool:
         """Take the home's lock again where somebody removed the directory that it is on; raise Busy."""
         home = self._node.home
         if home.locked(self._lock):
+            if not os.path.isdir(home.tasks):
+                home.make()
             return False
         try:
             home.make()
@@ -144,10 +163,11 @@ class Standing:
         node = self._node
         try:
             return read_apart(node.path, node.home.config, node.home.state, allow_empty=self._allow_empty)
-        except ManifestError as exc:
+        except (WhizError, OSError, SubprocessError) as exc:
             if before is None:
                 raise
-            return replace(before, problems=exc.problems, texts=tuple((p, times(p)) for p, _ in before.texts))
+            words = exc.problems if isinstance(exc, ManifestError) else (_unread(node.path, exc),)
+            return replace(as_now(before), problems=words, busy=not isinstance(exc, ManifestError))
 
     def _listen(self, loaded: Loaded) -> None:
         """Watch the folders of everything that can be edited: whizzifests, node.yaml, wishes."""
@@ -156,7 +176,8 @@ class Standing:
 
             self._watch = Watch(self._ring, self._node.home.log)
             self._watch.hush()
-        folders = [os.path.dirname(p) for p, _ in (*loaded.texts, *loaded.globs)]
+        files = [p for p, _ in (*loaded.texts, *loaded.globs)]
+        folders = [os.path.dirname(p) for path in files for p in (path, os.path.realpath(path))]
         self._watch.see([*folders, *self._node.store.wishes_at()])
 
     def _complain(self, loaded: Loaded) -> None:
@@ -206,6 +227,11 @@ class Standing:
         span = watchdog()
         notify(*new, *(["WATCHDOG=1"] if span is not None else []))
         return None if span is None else span / 2
+
+
+def _unread(path: str, exc: Exception) -> Problem:
+    words = exc.strerror if isinstance(exc, OSError) else None
+    return Problem(path, 0, 0, f"cannot be read just now: {words or exc}")
 
 
 def _ring(fd: int) -> None:

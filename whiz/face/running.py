@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from whiz.face.node import Node
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from whiz.core.model import Plan, Proc, Step
@@ -43,19 +44,23 @@ def run(args: argparse.Namespace) -> int:
     standing.load()  # with nothing to go by, not even a last good one, there is no staying
     node.announce()
 
-    def tell(step: Step) -> None:
+    def hear(say: Callable[[], None]) -> None:
         try:
-            if voice.wants_json(args):
-                voice.say_json(render.as_json(step))
-            else:
-                voice.say(args, render.line(step, colour=render.coloured()))
+            say()
         except OSError:
-            voice.deafen()
+            voice.deafen()  # that nobody listens, or the disk is full, ends nothing
+
+    def tell(step: Step) -> None:
+        if voice.wants_json(args):
+            hear(lambda: voice.say_json(render.as_json(step)))
+        else:
+            hear(lambda: voice.say(args, render.line(step, colour=render.coloured())))
 
     told = keep(node.host, node.store, node.clock, standing, args.every, tell)
+    standing.finish()
     node.retire()
     left = sum(r.live for r in node.store.runs())
-    voice.say(args, "everything has ended" if told is Told.END else f"whiz leaves; {_programs(left)} on")
+    hear(lambda: voice.say(args, "everything has ended" if told is Told.END else f"whiz leaves; {_programs(left)} on"))
     return 0
 
 
@@ -80,6 +85,8 @@ def _trial(node: Node) -> int:
 
 def ask(args: argparse.Namespace, node: Node, there: dict[str, Any], heard: list[dict[str, object]]) -> int:
     """Have the whiz that stays take turns until every wish holds, and tell what it has done since `heard`."""
+    if there.get("path") != os.path.abspath(node.path):
+        raise Busy(f"the whiz that stays here (pid {there['proc'].pid}) keeps {there.get('path')}, not {node.path}")
     loaded = node.load(allow_empty=getattr(args, "allow_empty", False), keep=True)
     node.host.signal((there["proc"],), "HUP")
     if not voice.wants_json(args):

@@ -20,7 +20,7 @@ def wants_json(args: argparse.Namespace) -> bool:
 
 def say_json(data: dict[str, object]) -> None:
     """Print an answer with its version."""
-    print(json.dumps({"version": VERSION, **data}, ensure_ascii=False))  # noqa: T201
+    print(json.dumps({"version": VERSION, **data}, ensure_ascii=False), flush=True)  # noqa: T201
 
 
 def deafen() -> None:

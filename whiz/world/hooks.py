@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     class Reaper(Protocol):
         """Who reaps our children; see whiz/world/host/children.py."""
 
-        def adopt(self, pid: int) -> Proc | None:
+        def helped(self, pid: int) -> Proc | None:
             """Take up a child that was just started."""
 
         def ended(self, proc: Proc) -> int | None:
@@ -76,8 +76,12 @@ class Hooks:
         return None if soonest is None else max(0.0, soonest - now)
 
     def finish(self, wait: Callable[[float], None]) -> None:
-        """Let those that wait run before we go, each for no longer than it may take."""
+        """Let those that wait run before we go, all together for no longer than one may take."""
+        end = self._now() + LONG
         while (again := self.tend()) is not None:
+            if self._now() >= end:
+                self._lost += len(self._waiting)
+                self._waiting.clear()
             wait(min(again, 0.05))
 
     def _start(self, argv: tuple[str, ...], event: str, line: str, now: float) -> None:
@@ -101,7 +105,7 @@ class Hooks:
             if out >= 0:
                 os.close(out)
         process.returncode = 0  # subprocess is to leave it alone
-        proc = self._reaper.adopt(process.pid)
+        proc = self._reaper.helped(process.pid)
         if proc is not None:
             self._running[proc] = (now + LONG, what)
 

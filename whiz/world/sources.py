@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from whiz import __version__
 from whiz.core.errors import ManifestError, NewerFormat, Problem
 from whiz.core.model import Manifest, Program
-from whiz.core.value import value
+from whiz.core.value import replace, value
 from whiz.core.wire import FORMAT, dump, expect, load
 from whiz.world import disk
 
@@ -263,6 +263,12 @@ class Source:
 def fresh(loaded: Loaded) -> bool:
     """Whether every file that a manifest was made of is as it was before it was read."""
     return all(times(p) == was for p, was in loaded.texts) and all(tuple(_matches(g)) == f for g, f in loaded.globs)
+
+
+def as_now(loaded: Loaded) -> Loaded:
+    """Return it as if it had been read from the files as they are now: they were tried, and are not to be again."""
+    texts = tuple((p, times(p)) for p, _ in loaded.texts)
+    return replace(loaded, texts=texts, globs=tuple((g, tuple(_matches(g))) for g, _ in loaded.globs))
 
 
 def times(path: str) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ class FileStore:
         self._runs: dict[str, tuple[Run, ...]] | None = None
         self._all: tuple[Run, ...] | None = None  # all of them, until one changes
         self._warned: set[str] = set()
+        self.unwritten: set[str] = set()  # what is known here and not on the disk
         self._reckoned: dict[str, Reckoned] | None = None
         self._calendar = f"{state}/calendar.json"
         self.complaints: list[str] = []
@@ -101,10 +102,13 @@ class FileStore:
                 os.unlink(path)
         except FileNotFoundError:
             if runs:
+                self.unwritten.add(path)
                 self._complain(path, "its directory is gone; going on in memory")
         except OSError as exc:
+            self.unwritten.add(path)
             self._complain(path, f"{exc.strerror}; going on in memory")
         else:
+            self.unwritten.discard(path)
             self._warned.discard(os.path.dirname(path))
 
     def _complain(self, path: str, words: str) -> None:

@@ -34,10 +34,13 @@ _EDITS: list[type[FileSystemEvent]] = [
 
 
 class _Ring(FileSystemEventHandler):
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
+    def __init__(self, ring: Callable[[], None], gone: Callable[[], None], folder: str) -> None:
+        self._ring, self._gone, self._folder = ring, gone, os.fsencode(folder)
 
-    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002  which one it was, the next look tells
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Ring; which event it was, the next look tells, but for the end of the watched folder itself."""
+        if os.fsencode(event.src_path) == self._folder and isinstance(event, DirDeletedEvent | DirMovedEvent):
+            self._gone()
         self._ring()
 
 
@@ -49,16 +52,20 @@ class Watch:
         self._ring, self._logs = ring, logs
         self._seen: dict[tuple[str, int], ObservedWatch] = {}
         self._quiet: ObservedWatch | None = None
-        self.growing = False
+        self.growing = self._stale = False
         self._observer.start()
 
     def see(self, folders: Iterable[str]) -> None:
         """Watch just these folders; one that is not there, or cannot be watched, is left to the next look."""
-        wanted = {(f, inode) for f in folders if (inode := _inode(f)) is not None}
+        if self._stale:  # a new folder may have the number of the old one
+            self._stale = False
+            while self._seen:
+                self._drop(self._seen.popitem()[1])
+        wanted = {(f, inode) for f in map(_there, folders) if (inode := _inode(f)) is not None}
         for key in self._seen.keys() - wanted:
             self._drop(self._seen.pop(key))
         for key in wanted - self._seen.keys():
-            watch = self._add(key[0], _Ring(self._ring), _EDITS)
+            watch = self._add(key[0], self._ring, _EDITS)
             if watch is not None:
                 self._seen[key] = watch
 
@@ -67,7 +74,7 @@ class Watch:
         self.growing = False
         if self._quiet is not None:
             self._drop(self._quiet)
-        self._quiet = self._add(self._logs, _Ring(self._grew), [FileModifiedEvent])
+        self._quiet = self._add(self._logs, self._grew, [FileModifiedEvent])
         if self._quiet is None:
             self.growing = True  # nobody will tell: it is to be looked after
 
@@ -82,7 +89,11 @@ class Watch:
             self.growing = True
             self._ring()
 
-    def _add(self, folder: str, handler: _Ring, kinds: list[type[FileSystemEvent]]) -> ObservedWatch | None:
+    def _went(self) -> None:
+        self._stale = True
+
+    def _add(self, folder: str, ring: Callable[[], None], kinds: list[type[FileSystemEvent]]) -> ObservedWatch | None:
+        handler = _Ring(ring, self._went, folder)
         try:
             return self._observer.schedule(handler, folder, recursive=False, event_filter=kinds)
         except OSError:
@@ -93,6 +104,13 @@ class Watch:
             self._observer.unschedule(watch)
         except (KeyError, OSError):
             return  # its folder went, and the watch with it
+
+
+def _there(folder: str) -> str:
+    """Return the folder, or the nearest one above it that is there: its coming is to be heard."""
+    while not os.path.isdir(folder) and folder != "/":
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def _inode(folder: str) -> int | None:

@@ -26,6 +26,7 @@ class Children:
         self._orphans: dict[
             Proc, str | None
         ] = {}  # whose Run each belongs to, None where its environment tells nothing
+        self._helpers: set[Proc] = set()  # whose codes somebody will ask for
         self._witnessed: set[str] = set()  # Runs that ended under our eyes with all of their tree
         self.reaper = False
 
@@ -59,10 +60,20 @@ class Children:
             self.add(proc)
         return proc
 
+    def helped(self, pid: int) -> Proc | None:
+        """Take up a child that is no program's, and whose end will be asked for."""
+        proc = self.adopt(pid)
+        if proc is not None:
+            self._helpers.add(proc)
+        return proc
+
     def ended(self, proc: Proc) -> int | None:
-        """Return how a child ended, None while it runs."""
+        """Return how such a helper ended, None while it runs."""
         self.reap()
-        return None if self.lives(proc) else self._codes.pop(proc, 0)
+        if self.lives(proc):
+            return None
+        self._helpers.discard(proc)
+        return self._codes.pop(proc, 0)
 
     def lives(self, proc: Proc | None) -> bool:
         """Whether this is a child that has not been reaped: its number cannot be another's."""
@@ -117,7 +128,7 @@ class Children:
         runs = tuple(runs)
         self._witnessed &= {r.id for r in runs}
         if len(self._codes) > len(runs):
-            known = {p for r in runs for p in (r.proc, r.keeper)}
+            known = {p for r in runs for p in (r.proc, r.keeper)} | self._helpers
             self._codes = {p: c for p, c in self._codes.items() if p in known}
         return frozenset(self._witnessed)
 

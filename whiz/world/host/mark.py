@@ -8,7 +8,7 @@ from typing import NamedTuple
 from whiz.core.value import value
 from whiz.world.host.stat import Stat, places, read_stat
 
-RUN, KEEPER = "WHIZ_RUN", "WHIZ_KEEPER"
+RUN, KEEPER, EVENT = "WHIZ_RUN", "WHIZ_KEEPER", "WHIZ_EVENT"
 _PATIENCE = 2.0  # s that an exec may take, from a slow card, before its process counts as closed to us
 
 
@@ -31,6 +31,7 @@ class Marks(NamedTuple):
     mark: Mark | None = None
     keeper: Mark | None = None
     readable: bool = True
+    helper: bool = False  # a command that whiz tells of facts, or what that started
 
 
 def parse_mark(text: str) -> Mark | None:
@@ -49,7 +50,7 @@ def read_marks(stat: Stat) -> Marks:
             return Marks()  # it is gone
         except OSError:
             return Marks(readable=False)
-        if found.mark is not None or found.keeper is not None:
+        if found.mark is not None or found.keeper is not None or found.helper:
             return found
         now = read_stat(stat.pid)
         if now is None or now.ticks != stat.ticks:
@@ -77,4 +78,4 @@ def _marks(block: bytes) -> Marks:
     """Find the marks; a variable without its final NUL has not been laid out yet."""
     pairs = (word.partition(b"=") for word in block.split(b"\0")[:-1] if word.startswith(b"WHIZ_"))
     held = {name: parse_mark(value.decode(errors="replace")) for name, _, value in pairs}
-    return Marks(held.get(RUN.encode()), held.get(KEEPER.encode()))
+    return Marks(held.get(RUN.encode()), held.get(KEEPER.encode()), helper=EVENT.encode() in held)

@@ -30,7 +30,7 @@ def matches(
     lengths = {len(c.argv) for _, commands, _ in wanted for c in commands}
     for entry in table.entries.values():
         ours = entry.mark is not None or entry.keeper is not None
-        if (ours and not hits) or entry.keeper is not None:
+        if (ours and not hits) or entry.keeper is not None or entry.helper:
             continue
         if not hits and (lengths and len(entry.cmdline()) not in lengths):
             continue

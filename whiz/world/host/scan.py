@@ -16,11 +16,11 @@ _PASSES = 5
 class Entry:
     """One process as the scan saw it. `readable`: whether its environment could be read."""
 
-    __slots__ = ("_cmdline", "keeper", "mark", "proc", "readable", "stat")
+    __slots__ = ("_cmdline", "helper", "keeper", "mark", "proc", "readable", "stat")
 
     def __init__(self, stat: Stat, proc: Proc, marks: Marks) -> None:
         self.stat, self.proc = stat, proc
-        self.mark, self.keeper, self.readable = marks
+        self.mark, self.keeper, self.readable, self.helper = marks
         self._cmdline: list[str] | None = None
 
     def cmdline(self) -> list[str]:

@@ -28,11 +28,14 @@ class Waker:
     def __init__(self, boot: str) -> None:
         self._boot = boot
         self._fds: dict[Proc, int] = {}
+        self._ended: set[Proc] = set()  # who has been seen to end, and wakes nobody again
         self.bell: int | None = None
 
     def wait(self, procs: Iterable[Proc], seconds: float) -> None:
         """Sleep so long at the most."""
         wanted = set(procs)
+        self._ended &= wanted
+        wanted -= self._ended
         for proc in self._fds.keys() - wanted:
             os.close(self._fds.pop(proc))
         poll, most = select.poll(), resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE
@@ -42,14 +45,16 @@ class Waker:
                     seconds = min(seconds, _LOOK)
                     continue
                 if not self._open(proc):
-                    return  # it has ended since the look
+                    self._ended.add(proc)  # since the look
+                    return
                 if proc in self._fds:
                     poll.register(self._fds[proc], select.POLLIN)
                 else:
                     seconds = min(seconds, _LOOK)
             if self.bell is not None:
                 poll.register(self.bell, select.POLLIN)
-            poll.poll(min(max(0.0, seconds), _LONGEST) * 1000)
+            rung = {fd for fd, _ in poll.poll(min(max(0.0, seconds), _LONGEST) * 1000)}
+            self._ended |= {proc for proc, fd in self._fds.items() if fd in rung}
         finally:
             if self.bell is None:
                 self._close()
