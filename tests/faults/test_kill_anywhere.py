@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -184,7 +185,8 @@ class Schedule:
             keepers = [p for p in family if p.chaperone]
             victims = self.random.choice((mains, mains, keepers, family))
             for p in victims:
-                os.kill(p.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # a task may end by itself
+                    os.kill(p.pid, signal.SIGKILL)
                 what += f" {p.pid}"
             until(lambda: all(map(gone, victims)), "they are dead")
         self.log.append(f"{what} {entry.name}")
