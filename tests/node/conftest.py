@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Until = Callable[..., Any]
     Spawn = Callable[..., subprocess.Popen[bytes]]
+    Resident = Callable[..., subprocess.Popen[str]]
 
 WHIZ = [sys.executable, "-m", "whiz"]
 
@@ -159,6 +160,47 @@ def spawn() -> Iterator[Spawn]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.fixture
+def resident(node: Node, until: Until) -> Iterator[Resident]:
+    """Start whiz run, wait until it stays, and kill it with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str, wait: bool = True, **options: Any) -> subprocess.Popen[str]:
+        with (node.path / "said").open("a") as said:
+            options = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said, **options}
+            command = [*WHIZ, "--home", str(node.path), "run", *words]
+            started.append(subprocess.Popen(command, text=True, start_new_session=True, **options))
+        if wait:
+            until(lambda: announced(node).get("proc", {}).get("pid") == started[-1].pid)
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def announced(node: Node) -> dict[str, Any]:
+    try:
+        held: dict[str, Any] = json.loads((node.path / "run/resident.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return held
+
+
+def lengths(node: Node) -> set[str]:
+    """Return the last words of what runs here, such as how long each sleeps."""
+    found = set()
+    for process in node.ours():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.add(process.cmdline()[-1])
+    return found
+
+
+def said(node: Node) -> str:
+    return (node.path / "said").read_text()
 
 
 def gone(pid: int) -> bool:

@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.node.conftest import WHIZ
-from tests.node.test_resident import resident
 from whiz.world import hooks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.node.conftest import Node, Until
-    from tests.node.test_resident import Resident
+    from tests.node.conftest import Node, Resident, Until
 
-__all__ = ["resident"]
 HEAR = '#!/bin/sh\nread -r line\necho "$WHIZ_EVENT $line" >>{path}/heard\n'
 
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.node.test_resident import announced, resident
+from tests.node.conftest import announced
 
 if TYPE_CHECKING:
-    from tests.node.conftest import Node, Until
-    from tests.node.test_resident import Resident
+    from tests.node.conftest import Node, Resident, Until
 
-__all__ = ["resident"]
 MANY = 300
 
 

@@ -1,4 +1,4 @@
-"""whiz run: the turn, resident. Scenarios 48, 53, 66, 67, 76, 78 and what the issue of the daemon promises."""
+"""whiz run: the turn, resident: what wakes it, who asks it, how it is told to go. Scenarios 48 and 53."""
 
 from __future__ import annotations
 
@@ -12,62 +12,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from tests.node.conftest import WHIZ, gone
-from whiz.world.logs import trimmed
+from tests.node.conftest import WHIZ, announced, lengths, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.node.conftest import Node, Until
-
-    Resident = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def resident(node: Node, until: Until) -> Iterator[Resident]:
-    """Start whiz run, wait until it stays, and kill it with the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*words: str, wait: bool = True, **options: Any) -> subprocess.Popen[str]:
-        with (node.path / "said").open("a") as said:
-            options = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said, **options}
-            command = [*WHIZ, "--home", str(node.path), "run", *words]
-            started.append(subprocess.Popen(command, text=True, start_new_session=True, **options))
-        if wait:
-            until(lambda: announced(node).get("proc", {}).get("pid") == started[-1].pid)
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def announced(node: Node) -> dict[str, Any]:
-    try:
-        held: dict[str, Any] = json.loads((node.path / "run/resident.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return held
-
-
-def lengths(node: Node) -> set[str]:
-    """Return the last words of what runs here, such as how long each sleeps."""
-    found = set()
-    for process in node.ours():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found.add(process.cmdline()[-1])
-    return found
-
-
-def said(node: Node) -> str:
-    return (node.path / "said").read_text()
+    from tests.node.conftest import Node, Resident, Until
 
 
 def test_it_keeps_the_whizzifest(node: Node, resident: Resident, until: Until) -> None:
@@ -192,104 +145,6 @@ def test_ctrl_c_in_a_terminal_ends_them_and_says_so(node: Node, until: Until) ->
             os.kill(pid, signal.SIGKILL)
 
 
-def test_killed_and_started_again_it_finds_everything(node: Node, resident: Resident, until: Until) -> None:
-    node.yaml(
-        "programs:\n"
-        + "".join(f"  p{n}: {{run: /bin/sleep 100{n}}}\n" for n in range(8))
-        + "  kept: {run: \"sh -c 'while [ ! -e $GO ]; do sleep 0.05; done; exit 7'\", restart: {on: never},"
-        + f" env: {{GO: {node.path}/go}}}}\n"
-    )
-    first = resident()
-    node.whiz("apply")
-    before = {n: r["pid"] for n, r in node.rows().items()}
-    first.kill()
-    first.wait()
-    os.kill(before["p3"], signal.SIGKILL)
-    until(lambda: gone(before["p3"]))
-    (node.path / "go").touch()
-    until(lambda: gone(before["kept"]))
-    starts = len([f for f in node.facts() if f["event"] == "start"])
-    resident()
-    until(lambda: (now := node.rows()["p3"])["state"] == "running" and now["pid"] != before["p3"])
-    after = {n: r["pid"] for n, r in node.rows().items()}
-    assert {n: p for n, p in after.items() if n not in ("p3", "kept")} == {
-        n: p for n, p in before.items() if n not in ("p3", "kept")
-    }
-    assert len([f for f in node.facts() if f["event"] == "start"]) == starts + 1
-    ends = {f["program"]: (f["state"], f["exit"]) for f in node.facts() if f["event"] == "exit"}
-    assert ends == {"p3": ("lost", None), "kept": ("failed", 7)}  # a chaperone knows; nobody knows of the other
-    assert not [f for f in node.facts() if f["event"] in ("stop", "kill")]
-
-
-def test_renewed_it_keeps_pid_children_and_exit_codes(node: Node, resident: Resident, until: Until) -> None:
-    node.yaml(
-        "programs:\n"
-        + "".join(f"  p{n}: {{run: /bin/sleep 100{n}, restart: {{delay: 0s}}}}\n" for n in range(8))
-        + f"  x: {{run: \"sh -c 'while [ ! -e {node.path}/go ]; do sleep 0.05; done; exit 9'\"}}\n"
-    )
-    process = resident()
-    node.whiz("apply")
-    before = {n: r["pid"] for n, r in node.rows().items()}
-    assert f"pid {process.pid} as before" in node.whiz("restart", "--self")
-    assert process.poll() is None
-    assert {n: r["pid"] for n, r in node.rows().items()} == before
-    (node.path / "go").touch()
-    until(lambda: [f for f in node.facts("x") if f["event"] == "exit"])
-    assert next(f["exit"] for f in node.facts("x") if f["event"] == "exit") == 9
-    assert node.command("run").returncode == 75  # the lock went along
-    node.whiz("hold", "x")
-    # signals and ends that come while it changes are neither lost nor deadly
-    for n in range(4):
-        process.send_signal(signal.SIGUSR2)
-        os.kill(node.rows()[f"p{n}"]["pid"], signal.SIGKILL)
-        process.send_signal(signal.SIGHUP)
-    until(lambda: all(node.rows()[f"p{n}"]["pid"] not in (None, before[f"p{n}"]) for n in range(4)))
-    assert [f["exit"] for n in range(4) for f in node.facts(f"p{n}") if f["event"] == "exit"] == [-9] * 4
-    assert process.poll() is None
-
-
-def test_a_broken_whiz_is_not_taken_over(node: Node, until: Until) -> None:
-    """The code is broken after it started: the trial says so, and the old one goes on."""
-    house = node.path / "house"
-    root = os.path.dirname(os.path.dirname(os.path.abspath(sys.modules["whiz"].__file__ or "")))
-    shutil.copytree(os.path.join(root, "whiz"), house / "whiz", ignore=shutil.ignore_patterns("__pycache__"))
-    node.write("a|/bin/sleep 1000\n")
-    env = {**os.environ, "PYTHONPATH": str(house)}
-    process = subprocess.Popen(
-        [*WHIZ, "--home", str(node.path), "run"], env=env, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        until(lambda: announced(node) and node.ours())
-        pid = node.pid("a")
-        (house / "whiz/keep.py").write_text("this is no Python\n")
-        done = node.command("restart", "--self")
-        assert done.returncode == 1
-        assert "not renewed: the new one fails its trial: SyntaxError" in done.stderr
-        assert process.poll() is None
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: node.rows()["a"]["state"] == "running")
-        assert node.pid("a") != pid
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def test_orphans_are_reaped_and_belong_to_their_run(node: Node, resident: Resident, until: Until) -> None:
-    """A child whose parent ended is inherited: a zombie of it is reaped, a living one is ended before a successor starts."""
-    node.script(
-        "litter.sh",
-        "#!/bin/sh\nsetsid sh -c 'sleep 0.1' &\nsetsid sh -c \"trap '' TERM; exec sleep 1500\" &\nsleep 0.2\nexit 1\n",
-    )
-    node.yaml("programs:\n  l: {run: ./litter.sh, stop: {grace: 100ms}, restart: {delay: 0s, max_delay: 1s}}\n")
-    process = resident()
-    until(lambda: len([f for f in node.facts("l") if f["event"] == "exit"]) >= 3)
-    node.whiz("hold", "l")
-    assert node.ours() == []
-    assert not [c for c in psutil.Process(process.pid).children() if c.status() == "zombie"]
-    facts = [f["event"] for f in node.facts("l")]
-    assert "kill" in facts  # what was left behind did not go by itself
-
-
 def test_systemd_is_told(node: Node, until: Until) -> None:
     node.write("a|/bin/sleep 1000\n")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
@@ -314,127 +169,6 @@ def test_systemd_is_told(node: Node, until: Until) -> None:
             process.wait()
 
 
-def test_many_cycles_leak_nothing(node: Node, resident: Resident, until: Until) -> None:
-    """WHIZ_CYCLES=1000 takes a minute or two."""
-    node.yaml("programs:\n  a: {run: /bin/sleep 1000, restart: {stable: 1ms}}\n")
-    whiz = psutil.Process(resident().pid)
-    node.whiz("apply")
-    record = node.path / "run/runs/a.json"
-
-    def successor_of(pid: int) -> int | None:
-        with contextlib.suppress(FileNotFoundError, KeyError):
-            run = json.loads(record.read_text())["runs"][-1]
-            if "ended" not in run and run["proc"]["pid"] != pid:
-                return int(run["proc"]["pid"])
-        return None
-
-    def cycle(n: int) -> None:
-        pid = node.pid("a")
-        for i in range(n):
-            os.kill(pid, signal.SIGKILL)
-            if i % 10 == 0:
-                node.yaml(f"# {i}\nprograms:\n  a: {{run: /bin/sleep 1000, restart: {{stable: 1ms}}}}\n")
-            pid = until(lambda pid=pid: successor_of(pid))
-
-    def at_rest() -> tuple[int, int] | None:
-        """Return what it holds when it is doing nothing: no whizzifest is being read, no watch renewed."""
-        held = whiz.num_fds(), whiz.num_threads()
-        time.sleep(0.5)  # in which nothing is to happen
-        return held if held == (whiz.num_fds(), whiz.num_threads()) else None
-
-    cycle(50)
-    before = until(at_rest)
-    used = whiz.memory_info().rss
-    cycle(int(os.environ.get("WHIZ_CYCLES", "100")))
-    assert until(at_rest) == before
-    assert whiz.memory_info().rss - used < 1_000_000
-
-
-def test_a_storm_of_edits_is_bounded(node: Node, resident: Resident, until: Until) -> None:
-    """Two thousand edits are read a few times, and the last one counts."""
-    node.write("a|/bin/sleep 1000\n")
-    whiz = psutil.Process(resident().pid)
-    node.whiz("apply")
-    before = whiz.num_ctx_switches().voluntary
-    for n in range(2000):
-        node.write(f"# {n}\na|/bin/sleep {2000 + n}\n")
-    until(lambda: lengths(node) == {"3999"})
-    starts = [f for f in node.facts("a") if f["event"] == "start"]
-    assert len(starts) < 100
-    assert whiz.num_ctx_switches().voluntary > before  # it did read
-
-
-def test_logs_are_capped_while_a_program_spews(node: Node, resident: Resident, until: Until) -> None:
-    """It writes on and on, and is trimmed again and again; who follows loses its place at no trim."""
-    node.script(
-        "spew.py",
-        "#!/usr/bin/python3\nimport os, time\nn = 0\nwhile True:\n"
-        "    os.write(1, b''.join(b'%015d\\n' % i for i in range(n, n + 32768)))\n    n += 32768\n    time.sleep(0.01)\n",
-    )
-    node.yaml("programs:\n  spew: {run: ./spew.py, log: {max: 4MB}}\n")
-    resident()
-    log = node.path / "log/spew.log"
-    until(log.exists)
-    with (node.path / "followed").open("wb") as out:
-        following = subprocess.Popen([*WHIZ, "--home", str(node.path), "logs", "spew", "-f"], stdout=out)
-    try:
-        sizes: set[int] = set()
-
-        def trimmed_often() -> bool:
-            st = log.stat()
-            sizes.add(st.st_size)
-            return trimmed(str(log), st.st_ino) > 50_000_000
-
-        until(trimmed_often, 90)
-        assert node.rows()["spew"]["restarts"] == 0
-        assert max(sizes) < 50_000_000
-        node.whiz("hold", "spew")
-        until(lambda: log.stat().st_size <= 4_000_000)
-    finally:
-        following.kill()
-        following.wait()
-    lines = (node.path / "followed").read_bytes().split(b"\n")[1:-1]
-    assert lines
-    assert all(len(line) == 15 for line in lines), "a trim tore a line"
-    assert [int(x) for x in lines] == sorted(int(x) for x in lines)
-
-
-def test_an_idle_one_writes_and_wakes_nothing(node: Node, resident: Resident, until: Until) -> None:
-    node.write("".join(f"p{n}|/bin/sleep 100{n}\n" for n in range(5)))
-    whiz = psutil.Process(resident().pid)
-    node.whiz("apply")
-
-    def state() -> tuple[Any, ...]:
-        return (
-            whiz.io_counters().write_count,
-            whiz.num_ctx_switches().voluntary,
-            sorted((str(p), p.stat().st_mtime_ns) for p in node.path.rglob("*")),
-        )
-
-    def at_rest() -> tuple[Any, ...] | None:
-        one = state()
-        time.sleep(0.5)  # time in which nothing is to happen
-        return one if one == state() else None
-
-    before = until(at_rest)
-    time.sleep(3)  # likewise
-    assert state() == before
-
-
-def test_a_removed_run_directory_does_not_make_two_of_them(node: Node, resident: Resident, until: Until) -> None:
-    node.write("a|/bin/sleep 1000\n")
-    process = resident("--every", "200ms")
-    node.whiz("apply")
-    pid = node.pid("a")
-    shutil.rmtree(node.path / "run")
-    until(lambda: announced(node).get("proc", {}).get("pid") == process.pid)
-    done = node.command("run")
-    assert done.returncode == 75
-    assert "was removed; made again" in said(node)
-    assert node.whiz("apply") == "every wish holds: 1 running\n"
-    assert node.pid("a") == pid
-
-
 def test_told_to_leave_amid_many_starts(node: Node, resident: Resident, until: Until) -> None:
     """It goes when this turn's starts are done, and nothing is started twice or left unrecorded. Scenario 48."""
     node.write("".join(f"p{n}|/bin/sleep 1000.{n}\n" for n in range(100)))
@@ -454,44 +188,6 @@ def test_explain_knows_who_looks(node: Node, resident: Resident) -> None:
     assert "next look: at the next whiz apply" in node.whiz("explain", "a")
     resident()
     assert "next look: when something happens" in node.whiz("explain", "a")
-
-
-def test_more_programs_than_descriptors(node: Node, resident: Resident, until: Until) -> None:
-    """Those that it did not start itself cannot all be watched; they are looked at, and none is forgotten."""
-    node.write("".join(f"p{n}|/bin/sleep 1000.{n}\n" for n in range(80)))
-    node.whiz("apply", "--wait", "60")
-    before = {n: r["pid"] for n, r in node.rows().items()}
-    resident(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
-    assert node.whiz("apply") == "every wish holds: 80 running\n"
-    for name in ("p1", "p78"):
-        os.kill(before[name], signal.SIGKILL)
-        until(lambda name=name: node.rows()[name]["pid"] not in (None, before[name]))
-    assert len(psutil.Process(announced(node)["proc"]["pid"]).open_files()) < 64
-
-
-def test_who_is_told_to_go_amid_a_renewal_goes(node: Node, resident: Resident) -> None:
-    node.write("a|/bin/sleep 1000\n")
-    for _ in range(3):
-        process = resident()
-        node.whiz("apply")
-        process.send_signal(signal.SIGSTOP)
-        process.send_signal(signal.SIGUSR2)
-        process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGCONT)
-        assert process.wait(30) == 0
-    assert len(node.ours()) == 1
-
-
-def test_what_is_left_behind_for_long_costs_nothing(node: Node, resident: Resident, until: Until) -> None:
-    """A Run that has exited and left somebody behind has no moment to wait for."""
-    node.script("left.sh", "#!/bin/sh\n(trap '' TERM; exec sleep 1000) &\nsleep 0.1\n")
-    node.yaml("programs:\n  l: {run: ./left.sh, stop: {grace: 1h}, restart: {stable: 200ms}}\n")
-    whiz = psutil.Process(resident().pid)
-    until(lambda: [f for f in node.facts("l") if f["event"] == "stop"])
-    time.sleep(0.5)  # past `stable`
-    before = whiz.num_ctx_switches().voluntary
-    time.sleep(2)  # in which it looks once a second
-    assert whiz.num_ctx_switches().voluntary - before < 50
 
 
 def test_closed_standard_streams_and_a_full_disk_for_its_words(node: Node, until: Until) -> None:
@@ -552,21 +248,3 @@ def test_another_whizzifest_beside_it_is_refused(node: Node, resident: Resident)
     done = node.command("-m", str(node.path / "other"), "apply")
     assert done.returncode == 75
     assert f"keeps {node.path}/whizzifest, not {node.path}/other" in done.stderr
-
-
-def test_a_killed_chaperone_costs_nothing(node: Node, resident: Resident, until: Until) -> None:
-    """Its program goes on, and whiz sleeps on, though one that it would wait for has ended."""
-    node.yaml("programs:\n  k: {run: /bin/sleep 1000, restart: {on: failure, stable: 200ms}}\n")
-    whiz = psutil.Process(resident().pid)
-    node.whiz("apply")
-    pid = node.pid("k")
-    (keeper,) = [p for p in node.ours() if p.pid != pid]
-    keeper.kill()
-    until(lambda: gone(keeper.pid))
-    time.sleep(1)  # past `stable`
-    before = whiz.num_ctx_switches().voluntary
-    time.sleep(2)  # in which nothing is to happen
-    assert whiz.num_ctx_switches().voluntary - before < 20
-    assert node.pid("k") == pid
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: node.rows()["k"]["pid"] not in (None, pid))

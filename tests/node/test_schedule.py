@@ -8,14 +8,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.node.test_resident import resident
 from tests.tools import needs
 
 if TYPE_CHECKING:
-    from tests.node.conftest import Node, Until
-    from tests.node.test_resident import Resident
+    from tests.node.conftest import Node, Resident, Until
 
-__all__ = ["resident"]
 TASK = "programs:\n  t: {{run: \"sh -c 'echo >>{path}/marker; {more}'\", want: done, schedule: {schedule}}}\n"
 
 
