@@ -248,3 +248,15 @@ def test_another_whizzifest_beside_it_is_refused(node: Node, resident: Resident)
     done = node.command("-m", str(node.path / "other"), "apply")
     assert done.returncode == 75
     assert f"keeps {node.path}/whizzifest, not {node.path}/other" in done.stderr
+
+
+def test_a_folder_of_wishes_that_was_removed_is_heard_again(node: Node, resident: Resident, until: Until) -> None:
+    node.write("a|/bin/sleep 1000\n")
+    resident("--every", "1h")
+    node.whiz("apply")
+    for _ in range(2):
+        shutil.rmtree(node.path / "state/held")
+        until((node.path / "state/held").exists)  # made again, and watched
+        node.whiz("apply")
+        (node.path / "state/held/a").touch()
+        until(lambda: node.rows()["a"]["state"] == "held")

@@ -90,10 +90,10 @@ class Standing:
             loaded = self._read(before)
             doubt = doubt or before is None or loaded.manifest != before.manifest
             self._loaded, self._read_at = loaded, self._node.clock.boot()
-            self._listen(loaded)
             self._hooks = self._node.hooked(loaded, self._hooks)
             self._complain(loaded)
         assert self._loaded is not None  # noqa: S101  read, or raised
+        self._listen(self._loaded)
         if len(self._node.store.complaints) != self._complaints:
             doubt, self._complaints = True, len(self._node.store.complaints)
         whole = self._node.completed(self._loaded.manifest, keep=True)

@@ -50,7 +50,7 @@ class Watch:
     def __init__(self, ring: Callable[[], None], logs: str) -> None:
         self._observer = InotifyObserver()
         self._ring, self._logs = ring, logs
-        self._seen: dict[tuple[str, int], ObservedWatch] = {}
+        self._seen: dict[tuple[int, int], ObservedWatch] = {}  # by device and inode: a folder may have several names
         self._quiet: ObservedWatch | None = None
         self.growing = self._stale = False
         self._observer.start()
@@ -61,11 +61,11 @@ class Watch:
             self._stale = False
             while self._seen:
                 self._drop(self._seen.popitem()[1])
-        wanted = {(f, inode) for f in map(_there, folders) if (inode := _inode(f)) is not None}
-        for key in self._seen.keys() - wanted:
+        wanted = {key: f for f in map(_there, folders) if (key := _inode(f)) is not None}
+        for key in self._seen.keys() - wanted.keys():
             self._drop(self._seen.pop(key))
-        for key in wanted - self._seen.keys():
-            watch = self._add(key[0], self._ring, _EDITS)
+        for key in wanted.keys() - self._seen.keys():
+            watch = self._add(wanted[key], self._ring, _EDITS)
             if watch is not None:
                 self._seen[key] = watch
 
@@ -113,8 +113,9 @@ def _there(folder: str) -> str:
     return folder
 
 
-def _inode(folder: str) -> int | None:
+def _inode(folder: str) -> tuple[int, int] | None:
     try:
-        return os.stat(folder).st_ino
+        st = os.stat(folder)
     except OSError:
         return None
+    return st.st_dev, st.st_ino
