@@ -86,7 +86,9 @@ def _trial(node: Node) -> int:
 def ask(args: argparse.Namespace, node: Node, there: dict[str, Any], heard: list[dict[str, object]]) -> int:
     """Have the whiz that stays take turns until every wish holds, and tell what it has done since `heard`."""
     if there.get("path") != os.path.abspath(node.path):
-        raise Busy(f"the whiz that stays here (pid {there['proc'].pid}) keeps {there.get('path')}, not {node.path}")
+        hint = "leave out -m, or take another --home for the other"
+        keeps = f"the whiz that stays here (pid {there['proc'].pid}) keeps {there.get('path')}, not {node.path}"
+        raise Busy(f"{keeps}\nhint: {hint}")
     loaded = node.load(allow_empty=getattr(args, "allow_empty", False), keep=True)
     node.host.signal((there["proc"],), "HUP")
     if not voice.wants_json(args):

@@ -157,7 +157,7 @@ def _facts(run: Run | None, now: float) -> list[str]:
     if run.keeper is not None:
         facts.append(f"chaperone {run.keeper.pid}")
     if run.streak:
-        facts.append(f"{run.streak} failures in a row before it")
+        facts.append(f"{run.streak} failure{'s' if run.streak > 1 else ''} in a row before it")
     if run.left:
         facts.append(f"of its tree still there: {', '.join(str(p.pid) for p in run.left)}")
     if run.asked is not None:
