@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from watchdog.events import (
+    DirCreatedEvent,
     DirDeletedEvent,
     DirMovedEvent,
     FileClosedEvent,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from watchdog.observers.api import ObservedWatch
 
 _EDITS: list[type[FileSystemEvent]] = [
+    DirCreatedEvent,
     DirDeletedEvent,
     DirMovedEvent,
     FileClosedEvent,
