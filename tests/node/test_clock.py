@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tools import needs
+from tests.tools import needs, with_clock
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.node.conftest import Node, Until
 
 
 def at(step: str, node: Node, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run whiz with another wall clock; CLOCK_MONOTONIC and CLOCK_BOOTTIME stay."""
-    env = {**os.environ, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
-    whiz = [sys.executable, "-m", "whiz", "--home", str(node.path), *words]
-    return subprocess.run(["faketime", "-f", step, *whiz], check=False, capture_output=True, text=True, env=env)
+    return with_clock(step, sys.executable, "-m", "whiz", "--home", str(node.path), *words)
 
 
 @needs("faketime")

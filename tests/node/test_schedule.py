@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.tools import needs
+from tests.tools import needs, with_clock
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.node.conftest import Node, Resident, Until
 
 TASK = "programs:\n  t: {{run: \"sh -c 'echo >>{path}/marker; {more}'\", want: done, schedule: {schedule}}}\n"
@@ -21,9 +21,7 @@ def task(node: Node, schedule: str, more: str = "exit 0") -> None:
 
 
 def at(step: str, node: Node, *words: str) -> subprocess.CompletedProcess[str]:
-    whiz = [sys.executable, "-m", "whiz", "--home", str(node.path), *words]
-    env = {**os.environ, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
-    return subprocess.run(["faketime", "-f", step, *whiz], check=False, capture_output=True, text=True, env=env)
+    return with_clock(step, sys.executable, "-m", "whiz", "--home", str(node.path), *words)
 
 
 @needs("faketime")
