@@ -225,7 +225,7 @@ def _note_end(store: Store, run: Run, before: Run | None) -> None:
         )
     elif before.live and not run.live:
         store.note(
-            {"event": "exit", "program": name, "run": run.id, "state": run.state, "exit": run.exit, "why": run.error}
+            {"event": "exit", "program": name, "run": run.id, "state": run.state, "exit": run.exit, "why": run.error or run.unfit}
         )
         if run.streak == CRASH_LOOP - 1 and crash_looping(run, run.program):
             store.note({"event": "crash_loop", "program": name, "run": run.id, "why": ended_how(run)})

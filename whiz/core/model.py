@@ -170,6 +170,7 @@ class Run:
     keeper: Proc | None = None
     error: str | None = None
     stable: bool = False  # was seen alive past restart.stable
+    unfit: str | None = None  # why it must end though it is wished: it does not do its work, or takes too much
     asked: float | None = None  # told to stop
     killed: float | None = None  # told with SIGKILL
     swept: float | None = None  # what it left behind was told to stop
@@ -193,6 +194,8 @@ class Run:
             return State.RUNNING if self.proc is not None else State.STARTING
         if self.error is not None:
             return State.ERROR
+        if self.unfit is not None:
+            return State.FAILED
         if self.asked is not None:
             return State.STOPPED
         if self.exit is None:

@@ -92,6 +92,8 @@ def _unwanted(board: _Board, run: Run, live: list[Run]) -> str:
         return f"left behind when the program {ended_how(run)}" if run.asked is None else "told to stop"
     if program.name in board.wishes.held:
         return "held"
+    if run.unfit is not None:
+        return run.unfit
     if run.asked is not None:
         return "told to stop"
     if (program.name, run.id) in board.wishes.restarts:

@@ -81,6 +81,8 @@ def ended_how(run: Run) -> str:
     """Say how an ended Run ended, in the system's words where there are any."""
     if run.error is not None:
         return f"cannot run: {run.error}"
+    if run.unfit is not None:
+        return run.unfit
     return spell_exit(run.exit) if run.state is not State.STOPPED else "was stopped"
 
 
