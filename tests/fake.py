@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from whiz.core.model import Found, Manifest, Outcome, Proc, Run, Seen, Want, Wishes
+from whiz.core.model import Answer, Found, Manifest, Outcome, Proc, Run, Seen, Want, Wishes
 from whiz.core.wire import digest
 from whiz.loop import Clock
 from whiz.world.store import _kept
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from whiz.core.agenda import Reckoned
+    from whiz.core.model import Ask, Program
 
 BOOT = "boot-1"
 
@@ -28,6 +29,36 @@ class Process:
     code: int
     parent: Proc | None = None  # set: a member of that process's tree
     stubborn: bool = False
+
+
+@dataclass
+class FakeHealth:
+    """`slow`: name -> s from its start until it is ready; `sick`: until it is not alive any more."""
+
+    slow: dict[str, float] = field(default_factory=dict)
+    sick: dict[str, float] = field(default_factory=dict)
+    asked: dict[tuple[str, str], float] = field(default_factory=dict)
+    found: list[Answer] = field(default_factory=list)
+    rung: bool = False
+
+    def before(self, program: Program) -> str:
+        del program
+        return ""
+
+    def ask(self, asks: Iterable[Ask], now: float) -> None:
+        for ask in asks:
+            self.asked[ask.run.id, ask.kind] = now
+            self.rung = True
+            age, name = now - ask.run.started, ask.run.program.name
+            well = age >= self.slow.get(name, 0.0) if ask.kind == "ready" else age < self.sick.get(name, 1e12)
+            self.found.append(Answer(ask.run.id, ask.kind, well, "" if well else "refused"))
+
+    def answers(self) -> tuple[Answer, ...]:
+        found, self.found = tuple(self.found), []
+        return found
+
+    def asking(self) -> bool:
+        return bool(self.found)
 
 
 @dataclass
@@ -46,6 +77,7 @@ class FakeHost:
     most: dict[str, int] = field(default_factory=dict)
     pid: int = 100
     ids: int = 0
+    health: FakeHealth = field(default_factory=FakeHealth)
 
     def clock(self) -> Clock:
         return Clock(lambda: self.now, lambda: self.now, self._id, lambda: UTC)
@@ -117,6 +149,9 @@ class FakeHost:
                 self.end(proc, -9 if name == "KILL" else -15)
 
     def wait(self, procs: Iterable[Proc], seconds: float) -> None:
+        if self.health.rung:
+            self.health.rung = False
+            return
         ends = [self.procs[p].ends for p in procs if p in self.procs]
         self.now = max(self.now, min([self.now + seconds, *ends]))
         self._pass()

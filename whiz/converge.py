@@ -44,11 +44,16 @@ def converge(
             _lull(host, store, clock, min(end, now + LULL))
         elif all(isinstance(s, Wait) for s in steps):
             moment = pause(steps, store.runs(), now, end)
+            if moment is None and host.health.asking() and now < end:
+                moment = end
             if moment is None:
                 return steps
             host.wait(watched(store.runs()), moment - now)
         if clock.boot() >= end:
             learn(host, store, manifest, clock)
+            while host.health.asking():  # a look that was begun is heard out: it has a limit of its own
+                host.wait((), LOOK)
+                learn(host, store, manifest, clock)
             return plan(manifest, store.runs(), wished(store, manifest, clock)[0], clock.boot(), host.boot)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from whiz.core.health import coming
 from whiz.core.model import Kill, Start, Stop, Wait
 from whiz.loop import LOOK, learn, turn, watched
 
@@ -61,6 +62,7 @@ def keep(
         said = _told(steps, said, tell)
         again = ground.tended(manifest, steps)
         pause = _pause(steps, store.runs(), clock.boot(), every)
+        pause = min([pause, *(max(0.0, m - clock.boot()) for m in coming(manifest, store.runs(), clock.boot()))])
         host.wait(watched(store.runs()), pause if again is None else min(pause, again))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from whiz.core.agenda import Reckoned, agenda
+from whiz.core.health import due
 from whiz.core.model import Kill, Outcome, Run, Start, Stop, Wait
 from whiz.core.plan import plan
 from whiz.core.restart import CRASH_LOOP, crash_looping, ended_how, streak
@@ -15,15 +16,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import tzinfo
 
-    from whiz.core.model import Manifest, Plan, Proc, Seen, Step, Wishes
+    from whiz.core.model import Answer, Ask, Manifest, Plan, Proc, Program, Seen, Step, Wishes
 
 LOOK = 1.0  # s between looks while something is on its way whose end may wake nobody (its chaperone was killed)
+
+
+class Health(Protocol):
+    """All the loop knows about looks at programs: are they ready, are they alive."""
+
+    @property
+    def asked(self) -> Mapping[tuple[str, str], float]:
+        """(run id, kind of look) -> when it was asked for last."""
+
+    def ask(self, asks: Iterable[Ask], now: float) -> None:
+        """Have these looks taken; nothing waits for them."""
+
+    def answers(self) -> tuple[Answer, ...]:
+        """Return what looks have found since this was called last."""
+
+    def asking(self) -> bool:
+        """Whether a look has not been answered yet."""
+
+    def before(self, program: Program) -> str:
+        """Return what stands there already of that which will tell that a program is ready."""
 
 
 class Host(Protocol):
     """All the loop knows about processes."""
 
     boot: str
+
+    @property
+    def health(self) -> Health:
+        """Who looks at how programs do."""
 
     def look(self, runs: Sequence[Run]) -> Seen:
         """Look at the recorded processes alone."""
@@ -99,7 +124,15 @@ def wished(store: Store, manifest: Manifest, clock: Clock) -> tuple[Wishes, Mapp
     return agenda(manifest, store.reckoned(), wishes, clock.wall(), clock.zone())
 
 
-def observe(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False) -> tuple[Run, ...]:
+def observe(
+    host: Host,
+    store: Store,
+    manifest: Manifest,
+    clock: Clock,
+    *,
+    doubt: bool = False,
+    answers: tuple[Answer, ...] = (),
+) -> tuple[Run, ...]:
     """Look at the machine and return every Run with what that teaches; nothing is written.
 
     `doubt`: the records may not be all there is (the manifest changed, a record could not be read): read all of /proc.
@@ -108,13 +141,14 @@ def observe(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt
     seen = host.look(runs)
     if doubt or must_scan(manifest, runs, seen, wished(store, manifest, clock)[0]):
         seen = host.scan(manifest, runs)
+    seen = replace(seen, answers=answers) if answers else seen
     return settle(manifest, runs, seen, clock.boot(), clock.wall())
 
 
 def learn(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False) -> None:
     """Look, and write down what that teaches."""
     known = {r.id: r for r in store.runs()}
-    for run in observe(host, store, manifest, clock, doubt=doubt):
+    for run in observe(host, store, manifest, clock, doubt=doubt, answers=host.health.answers()):
         if known.get(run.id) != run:
             store.save(run)
             _note_end(store, run, known.get(run.id))
@@ -132,7 +166,16 @@ def turn(
     steps, last = plan(manifest, runs, wishes, clock.boot(), host.boot), latest(runs)
     for step in steps:
         _act(step, last, host, store, manifest, clock)
+    if not ending:
+        _ask(host, store, manifest, clock)
     return steps
+
+
+def _ask(host: Host, store: Store, manifest: Manifest, clock: Clock) -> None:
+    """Have the looks taken that are due."""
+    if any(p.ready is not None or p.alive is not None for p in manifest.values()):
+        now = clock.boot()
+        host.health.ask(due(manifest, store.runs(), host.health.asked, now), now)
 
 
 def _reckon(store: Store, runs: Iterable[Run], wishes: Wishes, reckoned: Mapping[str, Reckoned], clock: Clock) -> None:
@@ -172,6 +215,7 @@ def _start(step: Start, last: Run | None, host: Host, store: Store, clock: Clock
         at=clock.wall(),
         nth=last.nth + 1 if last is not None else 0,
         streak=streak(last, program) if last is not None and last.boot == host.boot else 0,
+        before=host.health.before(program) if program.ready is not None else "",
     )
     store.save(run)
     if program.schedule is not None:
@@ -223,9 +267,20 @@ def _note_end(store: Store, run: Run, before: Run | None) -> None:
                 "pid": run.proc.pid if run.proc else None,
             }
         )
+    elif before.ready is None and run.ready is not None:
+        store.note({"event": "ready", "program": name, "run": run.id})
+    elif before.ailing == 0 and run.ailing:
+        store.note({"event": "ailing", "program": name, "run": run.id, "why": run.ails})
     elif before.live and not run.live:
         store.note(
-            {"event": "exit", "program": name, "run": run.id, "state": run.state, "exit": run.exit, "why": run.error or run.unfit}
+            {
+                "event": "exit",
+                "program": name,
+                "run": run.id,
+                "state": run.state,
+                "exit": run.exit,
+                "why": run.error or run.unfit,
+            }
         )
         if run.streak == CRASH_LOOP - 1 and crash_looping(run, run.program):
             store.note({"event": "crash_loop", "program": name, "run": run.id, "why": ended_how(run)})

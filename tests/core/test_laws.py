@@ -11,6 +11,7 @@ from tests.fake import BOOT, FakeHost, FakeStore
 from whiz.converge import converge
 from whiz.core.forecast import forecast
 from whiz.core.model import (
+    Check,
     Ending,
     Kill,
     Manifest,
@@ -68,7 +69,8 @@ def manifests(draw: st.DrawFn, argvs: tuple[str, ...] = ("/a", "/b", "/missing")
     out = {}
     for i, name in enumerate(names):
         after = draw(st.lists(st.sampled_from(names[:i]), unique=True, max_size=2)) if i else []
-        out[name] = replace(found[name], after=tuple(after))
+        ready = draw(st.sampled_from([None, Check(way="port")])) if found[name].want is Want.UP else None
+        out[name] = replace(found[name], after=tuple(after), ready=ready)
     return {n: out[n] for n in found}
 
 
@@ -84,6 +86,9 @@ runs = st.lists(
         started=times,
         nth=st.integers(0, 3),
         streak=st.integers(0, 2000),
+        ready=maybe,
+        ailing=st.integers(0, 3),
+        unfit=st.none() | st.just("too large"),
         proc=st.none() | procs,
         keeper=st.none() | procs,
         error=st.none() | st.just("no such file"),
@@ -165,6 +170,7 @@ def test_converges(
 ) -> None:
     """From any state, through kills and holds, the machine comes to equal the manifest, and then stays quiet."""
     host = FakeHost(stubborn=frozenset(stubborn), litters=frozenset(litters))
+    host.health.slow = {n: data.draw(st.sampled_from([0.0, 0.5, 20.0])) for n in NAMES}
     host.lives = {n: (2.0, 0) for n, p in second.items() if p.want is Want.DONE}
     store = FakeStore()
     settled(host, store, first)

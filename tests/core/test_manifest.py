@@ -10,7 +10,7 @@ from whiz.core.complete import complete
 from whiz.core.errors import ManifestError
 from whiz.core.lines import parse_lines
 from whiz.core.manifest import Document, Identity, build, hooks, includes, mentions
-from whiz.core.model import Ending, Limits, Log, Manifest, On, Restart, Want
+from whiz.core.model import Check, Ending, Limits, Log, Manifest, On, Restart, Want
 from whiz.core.shape import Node, Report
 from whiz.core.value import replace
 
@@ -197,6 +197,31 @@ def test_instances() -> None:
     assert manifest["v"].after == ("w:1", "w:2")
 
 
+def test_ready_and_alive() -> None:
+    value = {
+        "programs": {
+            "w": {
+                "run": "/w",
+                "instances": 2,
+                "ready": {"port": "808{n}", "within": "1m"},
+                "alive": {"run": "./look {n}", "failures": 2},
+            },
+            "h": {"run": "/h", "ready": {"http": "http://[::1]:80/", "status": [200, 204]}, "alive": {"notify": True}},
+            "t": {"run": "/t", "want": "done", "alive": {"file": "/run/t", "timeout": "1m"}},
+            "f": {"run": "/f", "ready": {"fd": 3}, "alive": {"port": "10.0.0.1:80", "delay": "1m"}},
+        }
+    }
+    manifest = made(value)
+
+    assert manifest["w:2"].ready == Check(way="port", what="127.0.0.1:8082", within=60.0)
+    assert manifest["w:2"].alive == Check(way="run", argv=("/etc/whiz/look", "2"), failures=2)
+    assert manifest["h"].ready == Check(way="http", what="http://[::1]:80/", status=(200, 204))
+    assert manifest["h"].alive == Check(way="notify", timeout=30.0, failures=1, delay=30.0)
+    assert manifest["t"].alive == Check(way="file", what="/run/t", timeout=60.0, failures=1, delay=60.0)
+    assert manifest["f"].ready == Check(way="fd", what="3")
+    assert manifest["f"].alive == Check(way="port", what="10.0.0.1:80", delay=60.0)
+
+
 def test_roles_and_hosts() -> None:
     value = {
         "programs": {
@@ -236,8 +261,19 @@ def test_roles_and_hosts() -> None:
         ({"programs": {"a": {"run": "/a", "after": ["b c"]}}}, "expected a name of letters, digits, '.', '_' and '-', found 'b c'"),
         ({"programs": {"a": {"run": "/a", "after": ["camra"]}, "camera": {"run": "/c"}}}, "'a' comes after unknown 'camra'"),
         ({"programs": {"a": {"run": "/a", "after": ["zzz"]}}}, "'a' comes after unknown 'zzz'"),
-        ({"programs": {"a": {"run": "/a", "ready": {"port": 80}}}}, "not yet supported by this whiz"),
-        ({"programs": {"a": {"run": "/a", "alive": {}}}}, "not yet supported by this whiz"),
+        ({"programs": {"a": {"run": "/a", "ready": {"port": "x"}}}}, "expected a port such as 8080 or 192.168.1.5:8080, found 'x'"),
+        ({"programs": {"a": {"run": "/a", "ready": {"port": 70000}}}}, "expected a port such as 8080 or 192.168.1.5:8080, found '70000'"),
+        ({"programs": {"a": {"run": "/a", "ready": {"http": "ftp://x"}}}}, "expected a URL such as http://127.0.0.1:8080/health, found 'ftp://x'"),
+        ({"programs": {"a": {"run": "/a", "ready": {"log": "("}}}}, "'(' is no regular expression: missing ), unterminated subpattern at position 0"),
+        ({"programs": {"a": {"run": "/a", "ready": {"notify": False}}}}, "expected true, found 'false'"),
+        ({"programs": {"a": {"run": "/a", "ready": {"fd": 1}}}}, "expected a descriptor from 3 to 255, found '1'"),
+        ({"programs": {"a": {"run": "/a", "ready": {"port": 1, "fd": 3}}}}, "expected exactly one of file, port, unix, http, run, log, notify, fd, found port and fd"),
+        ({"programs": {"a": {"run": "/a", "alive": {"every": "5s"}}}}, "expected exactly one of http, port, unix, run, file, notify, found none"),
+        ({"programs": {"a": {"run": "/a", "alive": 5}}}, "expected a map with port, unix, http, run, file …, found '5'"),
+        ({"programs": {"a": {"run": "/a", "ready": "soon"}}}, "expected a map with file, port, unix, http, run …, found 'soon'"),
+        ({"programs": {"a": {"run": "/a", "want": "down", "alive": {"port": 1}}}}, "'a' wants down, so it is never alive"),
+        ({"programs": {"a": {"run": "/a", "want": "done", "ready": {"port": 1}}}}, "'a' wants done, so it is never ready"),
+        ({"programs": {"a": {"run": "/a", "log": {"to": "null"}, "ready": {"log": "up"}}}}, "'a': its output is not in a file"),
         ({"programs": {"a": {"run": "/a", "want": "done", "schedule": "evry day"}}}, "'evry day' is no calendar such as 'every day at 03:00' or '0 3 * * *': did you mean 'every'?"),
         ({"programs": {"a": {"run": "/a", "schedule": "every day"}}}, "'a' has a schedule, so it must be a task"),
         ({"on": {"strat": "/a"}, "programs": {}}, "unknown key 'strat'"),

@@ -18,6 +18,12 @@ GOOD: list[Any] = [
     {"programs": {"a": {"run": "/a", "stop": {"grace": "1.5s"}, "limits": {"memory": "64MB", "core": 0}}}},
     {"programs": {"a": {"run": "/a", "restart": {"on": "never", "success_codes": [1, 2]}, "log": {"to": "null"}}}},
     {"programs": {"a": {"run": "/a", "env": {"A": 1, "B": True, "C": "c"}, "umask": "022", "nice": -5}}},
+    {
+        "programs": {
+            "a": {"run": "/a", "ready": {"port": 80, "within": "1m"}, "alive": {"http": "http://x/", "status": 204}}
+        }
+    },
+    {"programs": {"a": {"run": "/a", "ready": {"fd": 3}, "alive": {"notify": True, "failures": 2}}}},
     {"hitlist": ["x"], "include": "d/*.yaml", "defaults": {"user": "pi"}},
 ]
 WRONG: list[Any] = [
@@ -27,6 +33,9 @@ WRONG: list[Any] = [
     {"programs": {"a": {"run": "/a", "want": "dwon"}}},
     {"programs": {"a": {"run": "/a", "cwd": "tmp"}}},
     {"programs": {"a": {"run": "/a", "ready": {}}}},
+    {"programs": {"a": {"run": "/a", "ready": {"port": 80, "file": "/x"}}}},
+    {"programs": {"a": {"run": "/a", "alive": {"every": "5s"}}}},
+    {"programs": {"a": {"run": "/a", "alive": {"log": "up"}}}},
     {"programs": {"a": {"run": "/a", "stop": {"grace": "soon"}}}},
     {"programs": {"a": {"run": "/a", "limits": {"files": "many"}}}},
     {"version": 3},

@@ -8,6 +8,7 @@ from whiz.core.diff import changes, masked
 from whiz.core.errors import Busy, ManifestError, NewerFormat, Problem, UsageError, WhizError
 from whiz.core.forecast import forecast
 from whiz.core.model import (
+    Check,
     Limits,
     Log,
     Manifest,
@@ -31,6 +32,7 @@ from whiz.core.wire import digest, dump, dump_runs, load, load_proc, load_runs
 
 BOOT = "boot-1"
 P = Program(name="web", argv=("/web",))
+ASKED = replace(P, ready=Check(way="port"))
 RUN = Run(id="r1", program=P, boot=BOOT, started=100.0, at=7.0, proc=Proc(BOOT, 5, 50))
 ENDED = replace(RUN, exited=999.0, exit=1, ended=999.0)
 TASK = Program(name="job", argv=("/job",), want=Want.DONE, restart=Restart(on=On.FAILURE))
@@ -47,6 +49,9 @@ def row(manifest: Manifest, *runs: Run, held: str = "", now: float = 1000.0) -> 
     [
         (row({"web": P}, RUN), State.RUNNING, "up for 15 min"),
         (row({"web": P}, replace(RUN, adopted=True)), State.RUNNING, "adopted: was running already; seen for 15 min"),
+        (row({"web": ASKED}, replace(RUN, program=ASKED)), State.STARTING, "not ready yet"),
+        (row({"web": ASKED}, replace(RUN, program=ASKED, ready=101.0)), State.READY, "up for 15 min"),
+        (row({"web": ASKED}, replace(RUN, program=ASKED, asked=999.0, told=(Proc(BOOT, 5, 50),)), held="web"), State.STOPPING, "stopping: held; pid 5 still there"),
         (row({"web": P}), State.WAITING, "will start: not running"),
         (row({"web": P}, replace(ENDED, streak=2)), State.WAITING, "waiting 3.0 s: exited 1, three times in a row; back-off 4.0 s"),
         (row({"web": P}, replace(ENDED, streak=9)), State.CRASH_LOOP, "waiting 4 min 58 s: crash loop: exited 1, 10 times in a row; back-off 4 min 59 s"),

@@ -23,6 +23,7 @@ EXAMPLES = sorted(p.name for p in MANIFESTS.iterdir() if p.is_file())
 STATES = {
     "camera-web.whizzifest": {"camera": "running", "web": "running", "sensor": "running"},
     "camera-web.yaml": {"camera": "running", "web": "running", "sensor": "running"},
+    "health.yaml": {"web": "ready", "camera": "running"},
     "hitlist.yaml": {"web": "running", "miner": "stopped", "hitlist/example-miner.sh": "stopped"},
     "include.yaml": {"camera": "running", "attic": "running", "cellar": "running"},
     "instances.yaml": {"sensor:1": "running", "sensor:2": "running", "sensor:3": "running", "web": "running"},

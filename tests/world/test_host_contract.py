@@ -12,7 +12,7 @@ import pytest
 
 from tests.fake import FakeHost, FakeStore
 from whiz.converge import converge
-from whiz.core.model import On, Outcome, Proc, Program, Restart, Run, Seen, State, Want
+from whiz.core.model import Ask, Check, On, Outcome, Proc, Program, Restart, Run, Seen, State, Want
 from whiz.core.settle import settle
 from whiz.core.value import replace
 from whiz.loop import Clock, Host, Store
@@ -30,6 +30,7 @@ PROGRAMS = {
     "deaf": Program(name="deaf", argv=DEAF),
     "absent": Program(name="absent", argv=("/missing",)),
     "task": Program(name="task", argv=("/bin/true",), want=Want.DONE, restart=Restart(on=On.FAILURE)),
+    "asked": Program(name="asked", argv=("/bin/sleep", "97003"), ready=Check(way="run", argv=("/bin/true",))),
     "bad": Program(name="bad", argv=("/bin/false",), want=Want.DONE, restart=Restart(on=On.NEVER)),
 }
 
@@ -155,3 +156,24 @@ def test_the_loop_drives_either_host_to_the_same_end(bench: Bench) -> None:
 
     assert not [r for r in bench.store.runs() if r.live]
     assert "Stop" in told
+
+
+def test_a_look_is_answered_once_and_wakes(bench: Bench) -> None:
+    run = started(bench, "asked")
+    health, check = bench.host.health, run.program.ready
+    assert check is not None
+    assert health.answers() == ()
+    assert not health.asking()
+    now = bench.clock.boot()
+    health.ask([Ask(run, "ready", check)], now)
+    assert health.asked == {(run.id, "ready"): now}
+    assert health.asking()
+    found, end = (), time.monotonic() + 20
+    while not found:
+        bench.host.wait([], 5.0)
+        bench.host.look([run])
+        found = health.answers()
+        assert time.monotonic() < end
+    assert [(a.run, a.kind, a.well) for a in found] == [(run.id, "ready", True)]
+    assert health.answers() == ()
+    assert not health.asking()

@@ -51,6 +51,8 @@ def _change(field: str, a: Any, b: Any) -> Iterable[str]:  # noqa: ANN401  each 
             return _pairs(dict(a), dict(b), show=False)
         case "limits":
             return [f"limits.{k} {_or_unset(x)} → {_or_unset(y)}" for k, x, y in _apart(a, b)]
+        case "says":
+            return [f"says {', '.join(a) or 'nothing'} → {', '.join(b) or 'nothing'}"]
         case "umask":
             return [f"umask {a:03o} → {b:03o}"]
         case "log":

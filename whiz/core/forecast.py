@@ -68,7 +68,7 @@ def _ended(run: Run, now: float) -> Run:
 
 
 def _through(run: Run, now: float) -> Run:
-    """Let time pass for one Run: what was stopping has stopped, what was starting has started."""
+    """Let time pass for one Run: what was stopping has stopped, what was starting has started and is well."""
     if not run.live:
         return run
     if run.asked is not None or run.exited is not None:
@@ -76,4 +76,4 @@ def _through(run: Run, now: float) -> Run:
     if run.proc is None:
         started = replace(run, proc=Proc(run.boot, -1, 0))
         return replace(started, exited=now, exit=0, ended=now) if run.program.want is Want.DONE else started
-    return run
+    return replace(run, ready=now if run.ready is None else run.ready, ailing=0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from whiz.core.checks import shapes
 from whiz.core.model import On, Want
-from whiz.core.shape import NAME, SCALAR, Choice, Key, Later, Many, Pairs, Record, Text, Words, good_name
+from whiz.core.shape import NAME, SCALAR, Choice, Key, Many, Pairs, Record, Text, Words, good_name
 from whiz.core.words import SIGNALS, duration, size
 
 
@@ -107,6 +108,7 @@ LOG = Record(
         Key("max", SIZE, "How much of the newest output is kept.", "10MB"),
     )
 )
+READY, ALIVE = shapes(PATH, DURATION)
 SHARED = (
     Key("cwd", PATH, "Working directory.", "/"),
     Key(
@@ -149,8 +151,8 @@ PROGRAM = Record(
         ),
         Key("files", Many(PATH), "What the program consists of: new content restarts it.", "its destination"),
         *SHARED,
-        Key("ready", Later(), "Not yet supported."),
-        Key("alive", Later(), "Not yet supported."),
+        Key("ready", READY, "When it counts as running, so that what comes `after` it may start."),
+        Key("alive", ALIVE, "What tells that it still does its work; one that does not is ended and started again."),
         Key(
             "schedule",
             Text('a moment such as "every day at 03:00", or cron\'s five fields', _schedule, speaks=True),
@@ -172,6 +174,8 @@ EVENTS = {
     "hold": "Somebody keeps a program down.",
     "unhold": "Somebody lets it run again.",
     "restart": "Somebody asked for a new start.",
+    "ready": "A program was found ready.",
+    "ailing": "A look found a program not alive; said again only after one that found it well.",
 }
 HOOKS = Record(tuple(Key(name, Words(), doc) for name, doc in EVENTS.items()))
 TOP = (

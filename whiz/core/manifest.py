@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from whiz.core import keys
+from whiz.core.checks import check, instance
 from whiz.core.errors import ManifestError
 from whiz.core.model import Ending, Limits, Log, On, Program, Restart, Want
 from whiz.core.order import cycles
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from whiz.core.errors import Problem
-    from whiz.core.model import Manifest
+    from whiz.core.model import Check, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,12 @@ def _programs(given: dict[str, Any], defaults: dict[str, Any], base: str, entry:
         policy.setdefault("on", On.FAILURE)
     if "schedule" in all_given and want is not Want.DONE:
         report.at(entry.at("schedule"), f"{name!r} has a schedule, so it must be a task", "write want: done")
+    checks: dict[str, Any] = {}
+    for kind in ("ready", "alive"):
+        if kind in all_given:
+            held = check(kind, all_given[kind])
+            checks[kind] = replace(held, argv=_placed(held.argv, base)) if held.argv else held
+            _refuse_check(kind, held, want, all_given.get("log", {}), entry)
     if policy.get("max_delay", 300.0) < policy.get("delay", 1.0):
         report.at(entry.at("restart", "max_delay"), f"{name!r}: restart.max_delay is shorter than restart.delay")
     if "success_codes" in policy:
@@ -240,11 +247,22 @@ def _programs(given: dict[str, Any], defaults: dict[str, Any], base: str, entry:
         restart=Restart(**policy),
         log=Log(**all_given.get("log", {})),
         schedule=all_given.get("schedule"),
+        **checks,
         files=all_given.get("files", (argv[0],) if "/" in argv[0] and want is not Want.DOWN else ()),
     )
     if "instances" not in all_given:
         return [whole]
     return [_instance(whole, n) for n in range(1, all_given["instances"] + 1)]
+
+
+def _refuse_check(kind: str, held: Check, want: Want, log: Mapping[str, Any], entry: Entry) -> None:
+    """Report what cannot be looked at."""
+    name = entry.key.value
+    if want is Want.DOWN or (kind == "ready" and want is Want.DONE):
+        hint = f"remove {kind}; what comes after a task waits until it has succeeded" if want is Want.DONE else ""
+        entry.report.at(entry.at(kind), f"{name!r} wants {want}, so it is never {kind}", hint or f"remove {kind}")
+    if held.way == "log" and log.get("to", "file") != "file":
+        entry.report.at(entry.at(kind, "log"), f"{name!r}: its output is not in a file", "write log: {to: file}")
 
 
 def _instance(p: Program, n: int) -> Program:
@@ -260,6 +278,8 @@ def _instance(p: Program, n: int) -> Program:
         env=tuple((k, put(v)) for k, v in p.env),
         env_defaults=tuple((k, put(v)) for k, v in p.env_defaults),
         files=tuple(map(put, p.files)),
+        ready=instance(p.ready, n),
+        alive=instance(p.alive, n),
     )
 
 

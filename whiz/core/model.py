@@ -66,6 +66,21 @@ class Log:
 
 
 @record
+class Check:
+    """How to find out whether a program is ready, or still does its work. Times in seconds."""
+
+    way: str  # file, port, unix, http, run, log, notify or fd
+    what: str = ""  # the path, host:port, URL, pattern or descriptor
+    argv: tuple[str, ...] = ()  # of `run`
+    status: tuple[int, ...] = ()  # of `http`: which codes are well; without any, 200 to 399
+    within: float = 30.0  # `ready`: how long that may take
+    delay: float = 0.0  # `alive`: from being ready to the first look
+    every: float = 10.0  # `alive`: from look to look
+    timeout: float = 5.0  # for one look; for signs of life, how old the last may be
+    failures: int = 3  # `alive`: in a row, before it is ended
+
+
+@record
 class Program:
     """What to run and what we wish of it."""
 
@@ -89,11 +104,25 @@ class Program:
     files: tuple[str, ...] = ()
     digests: tuple[tuple[str, str], ...] = ()  # (file, digest): what the program consists of
     schedule: str | None = None  # when a task is due, in the words of whiz/core/calendar.py
+    ready: Check | None = None
+    alive: Check | None = None
 
     @property
     def kept(self) -> bool:
-        """Whether its exit code decides something, so that a chaperone must record it."""
-        return self.want is Want.DONE or self.restart.on is not On.ALWAYS
+        """Whether a chaperone must stay with it: its exit code decides something, or it notifies."""
+        return self.want is Want.DONE or self.restart.on is not On.ALWAYS or "notify" in self.says
+
+    @property
+    def says(self) -> tuple[str, ...]:
+        """What it is given to say by itself how it does: "notify", "watchdog SECONDS", "fd NUMBER"."""
+        if self.ready is None and self.alive is None:
+            return ()
+        said = ["notify"] if "notify" in [c.way for c in (self.ready, self.alive) if c is not None] else []
+        if self.ready is not None and self.ready.way == "fd":
+            said.append(f"fd {self.ready.what}")
+        if self.alive is not None and self.alive.way == "notify":
+            said.append(f"watchdog {self.alive.timeout:g}")
+        return tuple(said)
 
 
 # What a running process has of its Program; the rest (want-up policy, limits on logs …) can change under it.
@@ -109,6 +138,7 @@ PROCESS_FIELDS = (
     "nice",
     "limits",
     "digests",
+    "says",
 )
 
 
@@ -144,7 +174,8 @@ class State(StrEnum):
     STOPPED = "stopped"
     ERROR = "error"  # never became the program's process
     LOST = "lost"  # ended while nobody watched
-    STARTING = "starting"
+    STARTING = "starting"  # or not ready yet
+    READY = "ready"  # runs, and has been asked
     WAITING = "waiting"
     CRASH_LOOP = "crash-loop"
     HELD = "held"
@@ -170,6 +201,10 @@ class Run:
     keeper: Proc | None = None
     error: str | None = None
     stable: bool = False  # was seen alive past restart.stable
+    before: str = ""  # what stood there before, of that which will tell that it is ready
+    ready: float | None = None  # when it was found ready
+    ailing: int = 0  # looks in a row that found it not alive
+    ails: str = ""  # what the last of them found
     unfit: str | None = None  # why it must end though it is wished: it does not do its work, or takes too much
     asked: float | None = None  # told to stop
     killed: float | None = None  # told with SIGKILL
@@ -201,6 +236,25 @@ class Run:
         if self.exit is None:
             return State.LOST
         return State.SUCCEEDED if self.exit in self.program.restart.success_codes else State.FAILED
+
+
+@value
+class Ask:
+    """A look to be taken at a Run. `kind`: "ready" or "alive"."""
+
+    run: Run
+    kind: str
+    check: Check
+
+
+@value
+class Answer:
+    """What such a look found."""
+
+    run: str
+    kind: str
+    well: bool
+    words: str = ""
 
 
 @value
@@ -243,6 +297,7 @@ class Seen:
     trees: tuple[tuple[str, tuple[Proc, ...]], ...] = ()  # run id -> living members besides the main process
     witnessed: frozenset[str] = frozenset()
     found: tuple[Found, ...] | None = None
+    answers: tuple[Answer, ...] = ()
 
 
 @value

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.agenda import at_rest
 from whiz.core.diff import changes
+from whiz.core.health import is_ready, unwell
 from whiz.core.model import Kill, Run, Start, State, Stop, Wait, Want, same_process
 from whiz.core.order import ordered
 from whiz.core.restart import ended_how, finished, next_start
@@ -53,7 +54,7 @@ def satisfied(board: _Board, program: Program) -> bool:
         return program.want is Want.DOWN and not live
     if program.want is Want.DONE:
         return done(program, board.runs.get(program.name, ()), board.wishes)
-    fit = any(r.state is State.RUNNING and same_process(r.program, program) for r in live)
+    fit = any(r.state is State.RUNNING and same_process(r.program, program) and is_ready(program, r) for r in live)
     return fit or (not live and finished(program, board.last.get(program.name)))
 
 
@@ -145,6 +146,8 @@ def _begin(board: _Board, program: Program) -> Iterator[Step]:
     if live:
         if any(r.state is State.STARTING for r in live):
             yield Wait(name, board.now + STARTING, "starting")
+        elif (ill := next((u for r in live if (u := unwell(program, r, board.now)) is not None), None)) is not None:
+            yield Wait(name, *ill)
         elif program.want is Want.DONE and all(r.state is State.RUNNING for r in live):
             yield Wait(name, None, "running until it has succeeded")
         return

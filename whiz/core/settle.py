@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from whiz.core.agenda import at_rest
+from whiz.core.health import heard
 from whiz.core.model import Found, Outcome, Program, Run, State, Want, same_process
 from whiz.core.restart import finished
 from whiz.core.value import replace
@@ -71,7 +72,7 @@ def must_scan(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, wishes: Wis
 def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at: float = 0.0) -> tuple[Run, ...]:
     """Return every Run with what the look adds, new Runs for found processes included."""
     seen = replace(seen, alive=seen.alive.union(f.proc for f in seen.found or ()))  # what was just found lives
-    outcomes, trees = dict(seen.outcomes), dict(seen.trees)
+    outcomes, trees, answers = dict(seen.outcomes), dict(seen.trees), {a.run: a for a in seen.answers}
     none_left = None if seen.found is None else ()  # who has read all of /proc knows of every tree
     marked = {f.run: f for f in seen.found or () if f.run is not None and f.leader and not f.keeper}
     keepers = {f.run: f for f in seen.found or () if f.run is not None and f.keeper}
@@ -80,6 +81,8 @@ def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at
         if run.live:
             run = _located(run, marked.get(run.id), keepers.get(run.id), now)  # noqa: PLW2901
             run = _learned(run, seen, outcomes.get(run.id, _UNKNOWN), now)  # noqa: PLW2901
+            if (program := manifest.get(run.program.name)) is not None:
+                run = heard(program, run, answers.get(run.id), now)  # noqa: PLW2901
             if run.exited is not None or run.asked is not None:
                 run = _ending(run, seen, trees.get(run.id, none_left), now)  # noqa: PLW2901
         result.append(run)

@@ -190,20 +190,6 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Later:
-    """A key that is planned and refused until then, so that it is never ignored."""
-
-    def read(self, node: Node, report: Report) -> Any:  # noqa: ANN401
-        """Refuse."""
-        report.at(node, "not yet supported by this whiz", "remove it; the program would run without it unnoticed")
-        return BAD
-
-    def schema(self) -> JSON:
-        """Describe it: nothing fits."""
-        return {"not": {}}
-
-
-@dataclass(frozen=True)
 class Key:
     """One key of a Record, with the sentence that the reference prints."""
 
@@ -247,6 +233,29 @@ class Record:
         shown: JSON = {"type": "object", "additionalProperties": False}
         shown["properties"] = {k.name: {**k.shape.schema(), "description": k.doc} for k in self.keys}
         return shown | ({"required": list(self.required)} if self.required else {})
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A Record in which exactly one of `ways` is to be given."""
+
+    record: Record
+    ways: tuple[str, ...]
+
+    def read(self, node: Node, report: Report) -> Any:  # noqa: ANN401
+        """Read the record."""
+        held = self.record.read(node, report)
+        if held is BAD:
+            return BAD
+        given = [k.value for k, _ in node.value if k.value in self.ways]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            report.at(node, f"expected exactly one of {', '.join(self.ways)}, found {found}")
+        return held
+
+    def schema(self) -> JSON:
+        """Describe it."""
+        return self.record.schema() | {"oneOf": [{"required": [way]} for way in self.ways]}
 
 
 def unique(node: Node, report: Report) -> Iterable[tuple[Node, Node]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from whiz.core.model import Kill, Start, State, Stop, Wait, Want
 from whiz.core.restart import crash_looping, finished
 from whiz.core.settle import by_name, done, latest
-from whiz.core.value import record
+from whiz.core.value import record, replace
 from whiz.core.words import spell_seconds
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ def _row(
     now: float,
 ) -> Row:
     if run is not None and run.live:
-        return _live(run, p.want, wait.why if wait is not None else _calm(run, now))
+        row = _live(run, p.want, wait.why if wait is not None else _calm(run, now))
+        if p.ready is None or run.state is not State.RUNNING:
+            return row
+        return replace(row, state=State.STARTING if run.ready is None else State.READY)
     until = None
     if p.name in wishes.held:
         state, why = State.HELD, "held down until unhold"

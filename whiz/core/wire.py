@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from whiz.core.errors import NewerFormat
-from whiz.core.model import PROCESS_FIELDS, Ending, Limits, Log, On, Proc, Program, Restart, Run, Want
+from whiz.core.model import PROCESS_FIELDS, Check, Ending, Limits, Log, On, Proc, Program, Restart, Run, Want
 from whiz.core.value import defaults, fields
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ _READ: Mapping[str, Callable[[object], object]] = {
     "Ending": _of(Ending),
     "Limits": _of(Limits),
     "Log": _of(Log),
+    "Check | None": _or_none(_of(Check)),
     "Proc | None": _or_none(_process),
     "tuple[Proc, ...]": _many(_process),
     "tuple[str, ...]": _many(_TEXT),
@@ -136,6 +137,6 @@ def digest(program: Program) -> str:
 
     from whiz.core.digest import sha256  # noqa: PLC0415
 
-    held = {f: dump(getattr(program, f)) for f in PROCESS_FIELDS}
+    held = {f: dump(getattr(program, f)) for f in PROCESS_FIELDS if f != "says" or program.says}  # as before it came
     held |= {"to": program.log.to, "task": program.want is Want.DONE}
     return sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:12]

@@ -88,6 +88,7 @@ def _apply(args: argparse.Namespace, node: Node) -> int:
 
     hooks = node.hooked(loaded)
     steps = converge(node.host, node.store, loaded.manifest, node.clock, args.wait, tell, doubt=node.doubt(loaded))
+    node.host.health.drop()
     node.trim(loaded.manifest)
     _finish(node, hooks)
     rows = report(loaded.manifest, node.store.runs(), node.wishes(loaded.manifest), steps, node.clock.boot())

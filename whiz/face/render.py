@@ -20,6 +20,7 @@ _COLOURS = {"green": 32, "red": 31, "yellow": 33, "dim": 2, "bold": 1}
 _GRADES = {"ok": "green", "advice": "yellow", "trouble": "red"}
 _STATES = {
     "running": "green",
+    "ready": "green",
     "succeeded": "green",
     "failed": "red",
     "error": "red",

@@ -14,6 +14,7 @@ from whiz.face import render, voice
 from whiz.face.reading import read_apart
 from whiz.face.renewal import renew
 from whiz.keep import Told
+from whiz.world.host.waker import hush
 from whiz.world.notify import notify, watchdog
 from whiz.world.sources import Loaded, as_now, fresh
 
@@ -72,11 +73,7 @@ class Standing:
 
     def heard(self) -> Told | None:
         """Return what was asked for since the last turn, and hush the bell."""
-        try:
-            while os.read(self._bell, 4096):
-                continue
-        except BlockingIOError:
-            pass
+        hush(self._bell)
         if len(self._heard) > 1:
             self._ring()  # so that the next turn, with the next asking, comes at once
         return self._heard.pop(0) if self._heard else None
@@ -130,6 +127,7 @@ class Standing:
 
     def finish(self) -> None:
         """Let the commands that are told of facts come to their ends, which is a matter of seconds."""
+        self._node.host.health.drop()
         if self._hooks is not None:
             self._hooks.finish(lambda s: self._node.host.wait((), s))
             self._say_troubles()

@@ -7,13 +7,18 @@ written when the program started or could not, and when it ended: {"format": 1, 
 words, "exit": code or minus the signal, "ended": bool}. The ended program is reaped only after that, so no moment shows
 neither. FOREVER (0 or 1): whether a full disk is waited for, or given up after a while. STEP (0 or 1): EXE is
 execstep.py's interpreter, which reports its errors through a pipe.
+
+WHIZ_NOTIFY, UID:PATH, asks for a socket at PATH that this user's program notifies, as sd_notify(3) says. What it said
+stands in PATH.said, written anew with every sign of life: 1 it is ready, 0 not yet, ! it gave itself up.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import socket
 import sys
 import time
 
@@ -80,6 +85,39 @@ def start(step: bool, exe: str, argv: list[str], env: dict[str, str]) -> tuple[i
     return pid, words.decode(errors="replace") or None
 
 
+def listen(where: str) -> tuple[socket.socket, str]:
+    """Return the socket that a program notifies, and its path."""
+    uid, path = where.split(":", 1)
+    ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    ear.bind(path)
+    os.chmod(path, 0o600)
+    if int(uid) != os.getuid():
+        os.chown(path, int(uid), -1)
+    return ear, path
+
+
+def hear(ear: socket.socket, path: str, pid: int) -> None:
+    """Write down what the program says, until it has ended."""
+    said = os.open(path + ".said", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    ended = os.pidfd_open(pid)
+    poll = select.poll()
+    poll.register(ear, select.POLLIN)
+    poll.register(ended, select.POLLIN)
+    state = b"0"
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        if ear.fileno() in ready:
+            words = ear.recv(65536).split(b"\n")
+            if b"READY=1" in words:
+                state = b"1"
+            if b"WATCHDOG=trigger" in words:
+                state = b"!"
+            if {b"READY=1", b"WATCHDOG=1", b"WATCHDOG=trigger"} & set(words):
+                os.pwrite(said, state, 0)
+        elif ended in ready:
+            return
+
+
 def main() -> None:
     outcome, forever, step, exe = sys.argv[1], sys.argv[2] == "1", sys.argv[3] == "1", sys.argv[4]
     channel = int(os.environ["WHIZ_ENV_FD"])
@@ -91,6 +129,12 @@ def main() -> None:
     os.environ["WHIZ_RUN"] = env["WHIZ_RUN"]
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    notified = os.environ.pop("WHIZ_NOTIFY", None)
+    try:
+        ear = listen(notified) if notified else None
+    except OSError as exc:
+        write(outcome, {"error": "its notify socket: %s" % (exc.strerror or exc), "ended": True}, forever)
+        sys.exit(127)
     pid, error = start(step, exe, sys.argv[5:], env)
     if pid is None or error:
         write(outcome, {"error": error, "ended": True}, forever)
@@ -103,10 +147,15 @@ def main() -> None:
     os.chdir("/")
     record: dict[str, object] = {"proc": born(pid), "ended": False, "mark": env["WHIZ_RUN"]}
     write(outcome, record, False)
+    if ear is not None:
+        hear(*ear, pid)
     ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert ended is not None
     code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
     write(outcome, dict(record, exit=code, ended=True), forever)
+    if ear is not None:
+        os.unlink(ear[1])
+        os.unlink(ear[1] + ".said")
     os.waitpid(pid, 0)
 
 

@@ -2,7 +2,8 @@
 
     python3 -I -S execstep.py SETTINGS EXE ARGV...
 
-SETTINGS is JSON: nice, limits {RLIMIT name: number}, uid, gid, groups, cwd. The program's environment comes as JSON
+SETTINGS is JSON: nice, limits {RLIMIT name: number}, uid, gid, groups, cwd, says [descriptor, path of the file it
+writes to]. The program's environment comes as JSON
 from the descriptor WHIZ_ENV_FD: this interpreter may be root's, and must not itself obey what the program's may say.
 What fails is written to the descriptor WHIZ_ERROR_FD; nothing written means that exec succeeded.
 """
@@ -36,6 +37,16 @@ def main() -> None:
                 what = name
                 # beyond the soft CPU limit comes SIGXCPU, beyond the hard one SIGKILL
                 resource.setrlimit(number, (n, n + 5 if name == "RLIMIT_CPU" else n))
+        if "says" in wish:
+            number, what = wish["says"]
+            said = os.open(what, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+            if number == fd:  # our own way to tell what fails
+                fd = os.dup(fd)  # close-on-exec
+            if said == number:
+                os.set_inheritable(number, True)
+            else:
+                os.dup2(said, number)
+                os.close(said)
         if "uid" in wish:
             what = f"become uid {wish['uid']}"
             os.setgroups(wish["groups"])

@@ -10,6 +10,7 @@ from whiz.core.model import Manifest, Outcome, Proc, Program, Run, Seen, Want
 from whiz.core.value import replace
 from whiz.world import disk
 from whiz.world.host.children import Children
+from whiz.world.host.health import Health
 from whiz.world.host.stat import alive, boot_id, identify, read_stat
 from whiz.world.host.waker import Waker
 
@@ -32,11 +33,13 @@ class LocalHost:
         self.boot = boot_id()
         self.children = Children(self.boot)
         self.waker = Waker(self.boot)
+        self.health = Health(self.children, self.waker, logs, f"{os.path.dirname(records)}/said")
 
     def look(self, runs: Sequence[Run]) -> Seen:
         """Look at the recorded processes alone."""
         self._table = None
         self.children.reap()
+        self.health.living = tuple(r.id for r in runs if r.live)
         procs = {p for r in runs if r.live for p in (r.proc, r.keeper, *r.left) if p is not None}
         living = frozenset(p for p in procs if self.children.lives(p) or alive(p, self.boot))
         outcomes = {r.id: o for r in runs if r.live and (o := self._outcome(r, living)) is not None}
@@ -140,7 +143,13 @@ class LocalHost:
         name = run.program.name
         mark = str(Mark(self._home, name, run.id, digest(run.program)))
         try:
-            pid, keeper = spawn(run.program, mark, f"{self._logs}/{disk.quoted(name)}.log", self._outcome_path(run))
+            pid, keeper = spawn(
+                run.program,
+                mark,
+                f"{self._logs}/{disk.quoted(name)}.log",
+                self._outcome_path(run),
+                self.health.prepared(run),
+            )
         except (OSError, ValueError, OverflowError) as exc:
             return Outcome(error=_said(exc), ended=True)
         proc = self.children.adopt(pid)
@@ -169,7 +178,9 @@ class LocalHost:
 
     def wait(self, procs: Iterable[Proc], seconds: float) -> None:
         """Sleep until one of these processes ends, or so long; a resident host also until its bell rings."""
-        self.waker.wait((p for p in procs if self.waker.bell is None or not self.children.lives(p)), seconds)
+        procs = [p for p in procs if self.waker.bell is None or not self.children.lives(p)]
+        more, soonest = self.health.awaited()
+        self.waker.wait(procs + more if self.waker.bell is None else procs, min(seconds, soonest))
 
     def _outcome(self, run: Run, living: frozenset[Proc]) -> Outcome | None:
         """Return what the parent or the chaperone knows of a Run."""

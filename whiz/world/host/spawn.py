@@ -10,8 +10,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from whiz.core.model import Program, Want
-from whiz.core.value import value
+from whiz.core.model import Limits, Program, Want
+from whiz.core.value import replace, value
 from whiz.world import disk
 from whiz.world.host.command import PATH, command
 
@@ -119,8 +119,10 @@ def env_pairs(path: str) -> Iterator[tuple[str, str]]:
         yield name.strip(), value
 
 
-def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[int, bool]:
+def spawn(program: Program, mark: str, log: str, outcome: str, said: str = "") -> tuple[int, bool]:
     """Start the program; return its pid, or its chaperone's and True. Raise OSError in the system's words.
+
+    `said`: where it says how it does, for one that can (Program.says).
 
     No Python runs between fork and exec. Descriptors are not closed one by one: ours are close-on-exec, which lets
     go of the home's lock at the exec and not before.
@@ -128,8 +130,10 @@ def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[int, boo
     account = who(program)
     form = command(program)
     env = environment(program, account)
-    settings = _settings(program, account)
+    settings = _settings(program, account, said)
     exe, argv = form.exe, list(form.argv)
+    if "notify" in program.says:
+        env |= {"NOTIFY_SOCKET": said} | _watchdog(program)
     if settings is None and not os.path.isdir(program.cwd):
         raise NotADirectoryError(errno.ENOTDIR, f"cwd {program.cwd} is not a directory", program.cwd)
     if settings is not None:
@@ -147,6 +151,8 @@ def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[int, boo
         if program.kept or settings is not None:
             channel = _channel(env)
             env = {"PATH": PATH, "WHIZ_KEEPER" if program.kept else "WHIZ_RUN": mark, "WHIZ_ENV_FD": str(channel)}
+        if "notify" in program.says:
+            env["WHIZ_NOTIFY"] = f"{account.uid}:{said}"
         if settings is not None and not program.kept:
             return _stepped(exe, argv, env, program.umask, out), False
         return _popen(exe, argv, env, cwd, program.umask, out), program.kept
@@ -156,6 +162,30 @@ def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[int, boo
         os.close(out)
         if channel >= 0:
             os.close(channel)
+
+
+def spawn_look(program: Program, argv: tuple[str, ...], kind: str, out: int) -> int:
+    """Start a command that looks at a program, as its user and in its environment; return its pid. Raise OSError."""
+    account = who(program)
+    form = command(replace(program, argv=argv))
+    env = environment(program, account) | {"WHIZ_EVENT": kind}
+    settings = _settings(replace(program, limits=Limits(), ready=None), account)
+    if settings is None:
+        return _popen(form.exe, list(form.argv), env, program.cwd, program.umask, out)
+    channel = _channel(env)
+    try:
+        step = [sys.executable, "-I", "-S", _EXECSTEP, settings, form.exe, *form.argv]
+        own = {"PATH": PATH, "WHIZ_EVENT": kind, "WHIZ_ENV_FD": str(channel)}
+        return _stepped(sys.executable, step, own, program.umask, out)
+    finally:
+        os.close(channel)
+
+
+def _watchdog(program: Program) -> dict[str, str]:
+    """Return what tells a program how often to give a sign of life, as sd_watchdog_enabled(3) reads it."""
+    if program.alive is None or program.alive.way != "notify":
+        return {}
+    return {"WATCHDOG_USEC": str(round(program.alive.timeout * 1e6))}
 
 
 def _channel(env: dict[str, str]) -> int:
@@ -206,14 +236,17 @@ def _stepped(exe: str, argv: list[str], env: dict[str, str], umask: int, out: in
     return pid
 
 
-def _settings(program: Program, account: Who) -> str | None:
+def _settings(program: Program, account: Who, said: str = "") -> str | None:
     """Return the JSON for the exec step, None where nothing needs it."""
     limits = {_RLIMITS[k]: v for k in _RLIMITS if (v := getattr(program.limits, k)) is not None}
-    if program.nice is None and not limits and not account.change:
+    fd = program.ready.what if program.ready is not None and program.ready.way == "fd" else None
+    if program.nice is None and not limits and not account.change and fd is None:
         return None
     import json  # noqa: PLC0415
 
     wish: dict[str, object] = {"cwd": program.cwd}
+    if fd is not None:
+        wish["says"] = [int(fd), said]
     if program.nice is not None:
         wish["nice"] = program.nice
     if limits:

@@ -30,6 +30,7 @@ class Waker:
         self._fds: dict[Proc, int] = {}
         self._ended: set[Proc] = set()  # who has been seen to end, and wakes nobody again
         self.bell: int | None = None
+        self.answers: int | None = None  # likewise, of looks that are under way
 
     def wait(self, procs: Iterable[Proc], seconds: float) -> None:
         """Sleep so long at the most."""
@@ -51,9 +52,12 @@ class Waker:
                     poll.register(self._fds[proc], select.POLLIN)
                 else:
                     seconds = min(seconds, _LOOK)
-            if self.bell is not None:
-                poll.register(self.bell, select.POLLIN)
+            for fd in (self.bell, self.answers):
+                if fd is not None:
+                    poll.register(fd, select.POLLIN)
             rung = {fd for fd, _ in poll.poll(min(max(0.0, seconds), _LONGEST) * 1000)}
+            if self.answers in rung:
+                hush(self.answers)
             self._ended |= {proc for proc, fd in self._fds.items() if fd in rung}
         finally:
             if self.bell is None:
@@ -74,3 +78,12 @@ class Waker:
     def _close(self) -> None:
         while self._fds:
             os.close(self._fds.popitem()[1])
+
+
+def hush(bell: int | None) -> None:
+    """Take away what rang a bell; whoever wakes looks for himself."""
+    try:
+        while bell is not None and os.read(bell, 4096):
+            continue
+    except BlockingIOError:
+        return

@@ -1,0 +1,128 @@
+"""The ways to look at a program from outside: a file, a port, a URL, its output. Each may take its time.
+
+A look returns nothing when all is well, else what is the matter, in the system's words.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from whiz.core.value import value
+from whiz.world.logs import trimmed
+
+if TYPE_CHECKING:
+    from whiz.core.model import Check
+
+_LONGEST = 1 << 20  # bytes of output that one look reads, and that a line may have
+_HEAD = 4096  # bytes in which a status line must be over
+_WELL = range(200, 400)
+
+
+def port(check: Check) -> str:
+    """Connect to HOST:PORT."""
+    host, _, number = check.what.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(number)), check.timeout):
+        return ""
+
+
+def unix(check: Check) -> str:
+    """Connect to a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        s.settimeout(check.timeout)
+        s.connect(check.what)
+        return ""
+
+
+def http(check: Check) -> str:
+    """Ask a URL and read the status line: all of it within the timeout, however slowly the answer drips."""
+    url, end = urlsplit(check.what), time.monotonic() + check.timeout
+    number = url.port or (443 if url.scheme == "https" else 80)
+    with socket.create_connection((url.hostname or "", number), check.timeout) as plain:
+        s = _secured(plain, url.hostname or "") if url.scheme == "https" else plain
+        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        head = f"GET {path} HTTP/1.1\r\nHost: {url.netloc.rpartition('@')[2]}\r\nUser-Agent: whiz\r\nAccept: */*\r\n"
+        s.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        got = b""
+        while b"\n" not in got and len(got) < _HEAD:
+            s.settimeout(max(0.001, end - time.monotonic()))
+            piece = s.recv(_HEAD)
+            if not piece:
+                break
+            got += piece
+    found = re.match(rb"HTTP/\d\.\d (\d{3})", got)
+    if found is None:
+        return "it hung up without an answer" if not got else "it does not answer in HTTP"
+    status = int(found[1])
+    return "" if status in (check.status or _WELL) else f"HTTP status {status}"
+
+
+def _secured(plain: socket.socket, host: str) -> socket.socket:
+    import ssl  # noqa: PLC0415  5 MB, for who asks for https
+
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+
+
+def stamp(path: str) -> str:
+    """Return what changes when a file is made or written again; nothing where there is none."""
+    try:
+        st = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    return f"{st.st_ino}:{st.st_mtime_ns}:{st.st_size}"
+
+
+def file(check: Check, before: str) -> str:
+    """Look whether a file is there that was not, or not like this, when the program started."""
+    now = stamp(check.what)
+    if not now:
+        return f"there is no {check.what}"
+    return "" if now != before else f"{check.what} is as it was before the start"
+
+
+@value
+class Place:
+    """How far a log has been read: the file's inode, and the offset counted from the first byte ever written to it."""
+
+    inode: int = 0
+    offset: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.inode}:{self.offset}"
+
+
+def end_of(path: str) -> Place:
+    """Return the place behind all that is in a log now."""
+    try:
+        st = os.stat(path)
+    except OSError:
+        return Place()
+    return Place(st.st_ino, trimmed(path, st.st_ino) + st.st_size)
+
+
+def place(text: str) -> Place:
+    """Return the place that was written down."""
+    inode, _, offset = text.partition(":")
+    return Place(int(inode), int(offset)) if inode.isdigit() and offset.isdigit() else Place()
+
+
+def log(check: Check, path: str, read: Place) -> tuple[str, Place]:
+    """Look for a line behind this place; return also up to where whole lines have been read."""
+    try:
+        with open(path, "rb") as f:
+            st = os.fstat(f.fileno())
+            cut = trimmed(path, st.st_ino)
+            at = max(read.offset - cut, 0) if read.inode == st.st_ino else 0
+            f.seek(at)
+            text = f.read(_LONGEST)
+    except FileNotFoundError:
+        return "it has written nothing yet", read
+    whole = text.rpartition(b"\n")[0] if len(text) < _LONGEST else text
+    here = Place(st.st_ino, cut + at + (len(whole) + 1 if whole else 0))
+    if re.search(check.what, text.decode(errors="replace"), re.MULTILINE):
+        return "", here
+    return f"no line of its output matches {check.what!r} yet", here
