@@ -12,7 +12,7 @@ import pytest
 
 from tests.fake import FakeHost, FakeStore
 from whiz.converge import converge
-from whiz.core.model import Ask, Check, On, Outcome, Proc, Program, Restart, Run, Seen, State, Want
+from whiz.core.model import Answer, Ask, Check, On, Outcome, Proc, Program, Restart, Run, Seen, State, Want
 from whiz.core.settle import settle
 from whiz.core.value import replace
 from whiz.loop import Clock, Host, Store
@@ -168,7 +168,8 @@ def test_a_look_is_answered_once_and_wakes(bench: Bench) -> None:
     health.ask([Ask(run, "ready", check)], now)
     assert health.asked == {(run.id, "ready"): now}
     assert health.asking()
-    found, end = (), time.monotonic() + 20
+    found: tuple[Answer, ...] = ()
+    end = time.monotonic() + 20
     while not found:
         bench.host.wait([], 5.0)
         bench.host.look([run])
