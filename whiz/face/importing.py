@@ -43,8 +43,8 @@ def carry(args: argparse.Namespace) -> int:
         return code
     print(text, end="", flush=True)  # noqa: T201
     quiet = getattr(args, "quiet", False)
-    for remark in lost if quiet else ported.remarks:
-        voice.warn("\n    ".join(line.strip() for line in said(remark)))
+    for lines in said(lost if quiet else ported.remarks):
+        voice.warn("\n    ".join(line.strip() for line in lines))
     if not quiet:
         voice.warn(summary(ported))
     return code
@@ -79,7 +79,7 @@ def read(files: Sequence[str], form: str | None) -> Ported:
         parts.append(systemd.translate(tuple(units.values())))
     whole = together(parts)
     if not whole.translations and not whole.hitlist:
-        problems = [line for r in whole.remarks for line in said(r)]
+        problems = [line for lines in said(whole.remarks) for line in lines]
         raise WhizNothing("\n".join([*problems, f"{', '.join(files)}: no program is in it that whiz could run"]))
     return whole
 

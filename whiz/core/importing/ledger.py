@@ -68,6 +68,7 @@ class Ledger:
         self._remarks: list[Remark] = []
         self._first: dict[str, Entry] = {}  # program -> where it begins
         self._after: dict[str, dict[str, Entry]] = {}
+        self._idle: dict[Entry, str] = {}
         self._withheld: dict[str, str] = {}
         self._titles: dict[str, str] = {}
         self.hitlist: list[str] = []
@@ -94,7 +95,7 @@ class Ledger:
             self.say(Kind.LOST, entry, f"{key.partition('.')[0]}: {said}", hint, program)
             return False
         self._seen.add(entry[:4])
-        self._translations.append(Translation(program, key, held))
+        self._translations.append(Translation(program, key, held, entry.file, entry.line))
         if why:
             self.say(Kind.NEAR, entry, why, hint, program)
         return True
@@ -109,13 +110,20 @@ class Ledger:
                 return
         self._remarks.append(remark)
 
-    def note(self, entry: Entry) -> None:
-        """Take down that an entry was used, where another one's translation holds it."""
+    def used(self, entry: Entry) -> None:
+        """Take down that another entry's translation holds this one too."""
         self._seen.add(entry[:4])
+        self._idle.pop(entry, None)
+
+    def idle(self, entry: Entry, why: str) -> None:
+        """Take down that an entry was looked at: why it makes no difference, unless something comes of it yet."""
+        self._seen.add(entry[:4])
+        self._idle.setdefault(entry, why)
 
     def title(self, program: str, text: str) -> None:
         """Keep what the file says of a program in words."""
-        self._titles[program] = " ".join(text.split())
+        said = [self._titles[program]] if program in self._titles else []
+        self._titles[program] = "; ".join([*said, " ".join(text.split())])
 
     def withhold(self, program: str, why: str) -> None:
         """Have a program written as a comment only: started as it stands, it would do harm."""
@@ -143,6 +151,10 @@ class Ledger:
         self._require_commands()
         self._order()
         self._back_offs()
+        said = {(r.file, r.line) for r in self._remarks} | {(t.file, t.line) for t in self._translations}
+        for entry, why in self._idle.items():
+            if entry[:2] not in said:
+                self.say(Kind.SAME, entry, why)
         for entry in self._entries:
             if entry[:4] not in self._seen:
                 self.say(Kind.LOST, entry, "unknown: no reference names this option here", "is it misspelt?")
@@ -178,7 +190,10 @@ class Ledger:
             entry = found[name].pop(other)
             why = f"a circle: {' → '.join(circles[0])}; {name!r} does not wait for {other!r}"
             self.say(Kind.LOST, entry, why, "", name)
-        self._translations += [Translation(n, "after", sorted(o)) for n, o in found.items() if o]
+        for name, others in found.items():
+            first = next(iter(others.values()), None)
+            if first is not None:
+                self._translations.append(Translation(name, "after", sorted(others), first.file, first.line))
 
     def _back_offs(self) -> None:
         """Keep the longest back-off as long as the first."""

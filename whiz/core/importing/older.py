@@ -48,7 +48,7 @@ def hitlist(source: Source) -> Ported:
     entries = list(_lines(source))
     ledger = Ledger(entries)
     for entry in entries:
-        ledger.note(entry)
+        ledger.used(entry)
         ledger.hitlist.append(anchored(entry.section, source.folder))
     return ledger.ported()
 

@@ -69,6 +69,9 @@ class _App:
         self.options: dict[str, tuple[Entry, Node]] = {}
         for entry, node in told:
             key = ALIASES.get(entry.key, entry.key)
+            if not entry.value.strip():
+                ledger.say(Kind.SAME, entry, "it is empty, as if it were not there")
+                continue
             if key in self.options:
                 before = self.options[key][0]
                 ledger.say(Kind.SAME, before, f"line {entry.line} says it again, later, and that holds")
@@ -117,7 +120,9 @@ class _App:
             why = "it is reckoned from this machine's processors, or no number; one is started"
             self.ledger.say(Kind.LOST, entry, why, "instances: N, and see exec_mode")
             return 1
-        self.ledger.note(entry)
+        self.ledger.idle(entry, "there is one anyway")
+        if count > 1:
+            self.ledger.used(entry)
         return count
 
     def _one(self, suffix: str, number: int, instances: int) -> None:
@@ -128,7 +133,7 @@ class _App:
         name = ledger.program(f"{self.text('name_prefix')}{wished}{suffix}", place)
         for key in ("name", "name_prefix"):
             if key in self.options:
-                ledger.note(self.options[key][0])
+                ledger.used(self.options[key][0])
         cwd = anchored(f"{self.text('cwd') or '.'}/", source.folder)
         self._cwd(cwd, name)
         env = run(self, cwd, name)
@@ -157,7 +162,7 @@ class _App:
         where = dict.fromkeys(env, self.head)
         if "env" in self.options:
             entry, node = self.options["env"]
-            ledger.note(entry)
+            ledger.used(entry)
             pairs = node.value if node.kind == "map" else []
             if node.kind != "map":
                 ledger.say(Kind.LOST, entry, "it is no {…} of variables", "write env: by hand", name)
@@ -170,7 +175,7 @@ class _App:
             values["PORT"], where["PORT"] = self.text("port"), self.options["port"][0]
         if "increment_var" in self.options:
             entry, key = self.options["increment_var"][0], self.text("increment_var")
-            ledger.note(entry)
+            ledger.used(entry)
             try:
                 values[key] = str(whole(values[key]) + number)
                 where.setdefault(key, entry)
@@ -185,14 +190,13 @@ class _App:
             ledger.carry(self.options["instance_var"][0], name, f"env.{self.text('instance_var')}", str(number))
         for key, held in values.items():
             ledger.carry(where[key], name, f"env.{key}", held)
-            ledger.note(where[key])
 
     def _ends(self, name: str) -> None:
         """See to what happens when it ends, and by the clock."""
         ledger, options = self.ledger, self.options
         again = self.yes("autorestart", otherwise=True)
         if "autorestart" in options:
-            ledger.note(options["autorestart"][0])
+            ledger.idle(options["autorestart"][0], "whiz starts again what ends")
         if "cron_restart" in options and self.text("cron_restart") not in ("0", "false"):
             entry = options["cron_restart"][0]
             if again:

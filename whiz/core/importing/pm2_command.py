@@ -32,18 +32,20 @@ class App(Protocol):
 
 def run(app: App, cwd: str, name: str) -> dict[str, str]:
     """Carry the command over; return the variables that pm2 adds for it."""
-    for key in ("interpreter", "interpreter_args", "args"):
-        if key in app.options:
-            app.ledger.note(app.options[key][0])
+    beside = [app.options[key][0] for key in ("interpreter", "interpreter_args", "args") if key in app.options]
     script = app.text("script").strip()
     if not script:
+        for other in beside:
+            app.ledger.say(Kind.LOST, other, "without a script there is nothing that it could be for", program=name)
         return {}
     entry = app.options["script"][0]
     if " " in script:
         app.ledger.carry(entry, name, "run", ["/bin/bash", "-c", script])
-        if "args" in app.options:
-            app.ledger.say(Kind.SAME, app.options["args"][0], "pm2 drops it too where the script is a whole command")
+        for other in beside:
+            app.ledger.say(Kind.SAME, other, "pm2 has no use for it either where the script is a whole command")
         return {}
+    for other in beside:
+        app.ledger.used(other)
     interpreter, words, why = _words(app, script, cwd)
     why = why or pathless(words, {k.value: v.value for k, v in _env(app)})
     app.ledger.carry(entry, name, "run", words, why)

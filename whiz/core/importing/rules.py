@@ -60,7 +60,7 @@ def special(key: str, why: str) -> Rule:
 def apply(ledger: Ledger, rule: Rule, entry: Entry, program: str = "") -> None:
     """Take down what becomes of an entry by its rule."""
     if entry.value.strip().lower() in rule.same:
-        ledger.say(Kind.SAME, entry, "whiz does so anyway", program=program)
+        ledger.say(Kind.SAME, entry, "", program=program)
     elif rule.kind is not Kind.NEAR:
         ledger.say(rule.kind or Kind.LOST, entry, rule.why, rule.hint, program)
     else:

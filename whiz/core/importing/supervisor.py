@@ -73,12 +73,16 @@ def _merged(entries: Sequence[Entry], ledger: Ledger, folders: Mapping[str, str]
         title = entry.section[1:-1]
         section = out.setdefault(title, Section(title, entry, {}, folders[entry.file]))
         if not entry.key:
-            ledger.note(entry)
+            ledger.used(entry)
             continue
         if title == "include" and entry.file != entries[0].file:
             ledger.say(
                 Kind.LOST, entry, "supervisor reads no includes of included files", "include it in the main file"
             )
+            continue
+        if not entry.value.strip():
+            kind = Kind.SAME if entry.key == "environment" else Kind.LOST
+            ledger.say(kind, entry, "it has no value")
             continue
         if (before := section.options.get(entry.key)) is not None:
             ledger.say(Kind.SAME, before, f"{entry.file}:{entry.line} says it again, later, and that holds")
@@ -97,10 +101,10 @@ def _common(section: Section | None, ledger: Ledger) -> Common:
             env = variables(expand(entry.value, {}))
         except ValueError as exc:
             ledger.say(Kind.LOST, entry, str(exc))
-        ledger.note(entry)
+        ledger.idle(entry, "it sets nothing, or no program is there for it")
     given: dict[str, Entry] = {k: options[k] for k in ("user", "umask", "directory", "minfds") if k in options}
     for entry in given.values():
-        ledger.note(entry)
+        ledger.idle(entry, "each program has its own, or none is there")
     return Common(given, env, dict.fromkeys(env, options["environment"]) if env else {})
 
 
@@ -155,19 +159,33 @@ def _priorities(
     for section in sections.values():
         if (entry := section.options.get("priority")) is not None and section.kind == "group":
             _priority(entry, ledger)
-    order = sorted(levels)
     withheld = ledger.withheld()
-    for level, lower in zip(order[1:], order, strict=False):
-        before = [n for n in levels[lower] if n not in withheld]
+    before: list[str] = []
+    for level in sorted(levels):
         for name in levels[level]:
-            ledger.after(name, before, entries[name])
+            _placed(entries[name], name, before if name not in withheld else [], len(levels), ledger)
+        before = [n for n in levels[level] if n not in withheld] or before
+
+
+def _placed(entry: Entry, name: str, before: Sequence[str], levels: int, ledger: Ledger) -> None:
+    """Have a program come after those of the next lower priority, and say so."""
+    if before:
+        ledger.after(name, before, entry)
+    if not entry.key:
+        return
+    if levels == 1:
+        ledger.say(Kind.SAME, entry, "all have the same", program=name)
+    elif before:
+        ledger.say(Kind.NEAR, entry, "whiz waits until those of lower priority run", program=name)
+    else:
+        ledger.say(Kind.SAME, entry, "nothing is started before it", program=name)
 
 
 def _priority(entry: Entry | None, ledger: Ledger) -> int:
     if entry is None:
         return _FIRST
     try:
-        ledger.note(entry)
+        ledger.idle(entry, "nothing is started before or after it")
         return whole(entry.value)
     except ValueError:
         ledger.say(Kind.LOST, entry, "a priority is a whole number")

@@ -60,6 +60,11 @@ def port(section: Section, common: Common, group: str, ledger: Ledger) -> tuple[
         count = 1
     known: dict[str, str | int] = {"program_name": section.name, "group_name": group, "numprocs": count}
     alike = count > 1 and _alike(section, first)
+    if count > 1:
+        ledger.used(section.options["numprocs"])
+    numbered = (count > 1 and not alike) or any("process_num)" in e.value for e in section.options.values())
+    if numbered and (entry := section.options.get("numprocs_start")) is not None and entry.value.strip() == str(first):
+        ledger.used(entry)
     numbers = [first] if count == 1 or alike else list(range(first, first + count))
     return tuple(_one(section, common, known | {"process_num": n}, ledger, count if alike else 0) for n in numbers)
 
@@ -78,7 +83,7 @@ def _number(section: Section, key: str, otherwise: int, ledger: Ledger) -> int:
     entry = section.options.get(key)
     if entry is None:
         return otherwise
-    ledger.note(entry)
+    ledger.idle(entry, "one is started, and nothing is numbered")
     try:
         return whole(entry.value)
     except ValueError:
@@ -104,7 +109,6 @@ def _one(section: Section, common: Common, known: dict[str, str | int], ledger: 
         if rule is not None and rule.kind is not None:
             try:
                 apply(ledger, rule, entry._replace(value=_filled(entry.value, known)), name)
-                ledger.note(entry)
             except ValueError as exc:
                 ledger.say(Kind.LOST, entry, str(exc), program=name)
     _inherited(common, options, name, ledger)
@@ -120,7 +124,7 @@ def _named(section: Section, known: Mapping[str, str | int], ledger: Ledger, ins
     entry = section.options.get("process_name")
     if entry is None or instances:
         if entry is not None:
-            ledger.note(entry)
+            ledger.idle(entry, "whiz names the copies by their numbers")
         number = f"-{known['process_num']}" if known["numprocs"] != 1 and not instances else ""
         return ledger.program(f"{section.name}{number}", section.head)
     try:
@@ -128,7 +132,9 @@ def _named(section: Section, known: Mapping[str, str | int], ledger: Ledger, ins
     except ValueError as exc:
         ledger.say(Kind.LOST, entry, str(exc))
         wished = section.name
-    ledger.note(entry)
+    ledger.idle(entry, "its name is the section's anyway")
+    if wished != section.name:
+        ledger.used(entry)
     return ledger.program(wished, entry)
 
 
@@ -147,7 +153,7 @@ def _environment(
     """Carry the variables over; return those that are known."""
     found = {k: (v, common.env_entries[k]) for k, v in common.env.items()}
     if (entry := section.options.get("environment")) is not None:
-        ledger.note(entry)
+        ledger.idle(entry, "it sets nothing")
         around = {"ENV_PATH": PATH} | {f"ENV_{k}": v for k, v in common.env.items()} | dict(known)
         try:
             found |= {k: (v, entry) for k, v in variables(expand(entry.value, around)).items()}
@@ -247,7 +253,7 @@ def _log(options: Mapping[str, Entry], name: str, ledger: Ledger) -> None:
         ):
             ledger.say(Kind.SAME, entry, "redirect_stderr sends stderr where stdout goes", program=name)
         elif target == "auto":
-            ledger.say(Kind.SAME, entry, "whiz does so anyway: NAME.log", program=name)
+            ledger.say(Kind.SAME, entry, "it is NAME.log", program=name)
         elif target == "syslog":
             ledger.carry(entry, name, "log.to", "journal", "it goes to journald, under the program's name")
         elif target in ("none", "off", "/dev/null") and stream == "stdout":
@@ -262,7 +268,7 @@ def _syslog(entry: Entry, name: str, ledger: Ledger) -> None:
         if truth(entry.value):
             ledger.carry(entry, name, "log.to", "journal", "both streams go to journald, under the program's name")
         else:
-            ledger.say(Kind.SAME, entry, "whiz does so anyway", program=name)
+            ledger.say(Kind.SAME, entry, "", program=name)
     except ValueError as exc:
         ledger.say(Kind.LOST, entry, str(exc), program=name)
 

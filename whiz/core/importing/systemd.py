@@ -17,29 +17,11 @@ if TYPE_CHECKING:
     from whiz.core.importing.values import Ported
 
 # what is a list in systemd: each line adds to it, and an empty one begins anew; of everything else the last holds
-_LISTS = frozenset(
-    [
-        "After",
-        "Before",
-        "Wants",
-        "Requires",
-        "Environment",
-        "EnvironmentFile",
-        "UnsetEnvironment",
-        "PassEnvironment",
-        "ExecStart",
-        "ExecStartPre",
-        "ExecStop",
-        "SuccessExitStatus",
-        "RestartPreventExitStatus",
-        "Documentation",
-        "WantedBy",
-        "RequiredBy",
-        "OnCalendar",
-        "OnUnitActiveSec",
-        "OnUnitInactiveSec",
-    ]
-)
+_LISTS = frozenset({
+    "After", "Before", "Wants", "Requires", "Environment", "EnvironmentFile", "UnsetEnvironment", "PassEnvironment",
+    "ExecStart", "ExecStartPre", "ExecStop", "SuccessExitStatus", "RestartPreventExitStatus", "Documentation",
+    "WantedBy", "RequiredBy", "OnCalendar", "OnUnitActiveSec", "OnUnitInactiveSec",
+})  # fmt: skip
 
 
 def translate(units: Sequence[Unit]) -> Ported:
@@ -110,7 +92,9 @@ def _timer(timer: Unit, name: str, service: Service | None, options: Mapping[str
             elif service is None:
                 ledger.say(Kind.LOST, entry, f"there is no {name} in this import", f"whiz import {name} {timer.name}")
             elif key == "Unit":
-                ledger.note(entry)
+                ledger.idle(entry, "it is the service of its name anyway")
+                if name != f"{timer.stem}.service":
+                    ledger.used(entry)
             elif entry.section == "[Install]":
                 ledger.say(Kind.SAME, entry, "whiz goes by the schedules of the whizzifest")
             elif TIMER[key].to and scheduled:
@@ -154,4 +138,4 @@ def _order(service: Service, names: Mapping[str, str], ledger: Ledger) -> None:
                     hint = "the program may end when it lacks it: it is started again" if key != "Before" else ""
                     why = f"whiz does not know {word}, which is not in this import"
                     ledger.say(Kind.LOST, entry, why, hint, service.name)
-            ledger.note(entry)
+            ledger.idle(entry, "it makes no difference here")

@@ -45,9 +45,9 @@ def _quota(text: str) -> str:
 _SET = "namespaces, mounts and filters are not whiz's"
 SANDBOX: Table = {
     **_lost(
-        "PrivateTmp PrivateDevices PrivateNetwork PrivateIPC PrivatePIDs PrivateUsers PrivateMounts ProtectHostname ProtectClock"
-        " ProtectKernelTunables ProtectKernelModules ProtectKernelLogs ProtectControlGroups ProtectSystem ProtectHome"
-        " ProtectProc ProcSubset LockPersonality MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID RemoveIPC"
+        "PrivateTmp PrivateDevices PrivateNetwork PrivateIPC PrivatePIDs PrivateUsers PrivateMounts ProtectHostname"
+        " ProtectClock ProtectKernelTunables ProtectKernelModules ProtectKernelLogs ProtectControlGroups"
+        " ProtectSystem ProtectHome ProtectProc ProcSubset LockPersonality MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID RemoveIPC"
         " RestrictAddressFamilies RestrictFileSystems RestrictNamespaces PrivateBPF MemoryKSM"
         " SystemCallFilter SystemCallErrorNumber SystemCallArchitectures SystemCallLog"
         " ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths NoExecPaths TemporaryFileSystem BindPaths"

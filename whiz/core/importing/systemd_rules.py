@@ -37,9 +37,9 @@ UNIT: Table = {
     "Before": special("after", "of the other program"),
     "Wants": special("", "programs of this import; else not carried over"),
     "Requires": special("", "programs of this import; else not carried over. Order is what After= says"),
-    "StartLimitIntervalSec": special("restart.attempts", "0: never give up, as whiz does; else whiz counts failures in a row"),
+    "StartLimitIntervalSec": special("restart.attempts", "0: whiz never gives up; else not carried over"),
     "StartLimitInterval": special("restart.attempts", "its older name"),
-    "StartLimitBurst": to("restart.attempts", _burst, "whiz counts failures in a row; a run of restart.stable ends the row"),
+    "StartLimitBurst": to("restart.attempts", _burst, "whiz counts failures in a row, until restart.stable"),
     "StartLimitAction": lost("whiz does not reboot", _ON, ("none",)),
     "OnFailure": lost("whiz starts no unit on a failure", f"{_ON}; on: {{crash_loop: COMMAND}}"),
     "OnSuccess": lost("whiz starts no unit on a success", f"{_ON}; or a task that comes after it"),
@@ -157,8 +157,8 @@ SERVICE: Table = {
 TIMER: Table = {
     "OnCalendar": to("schedule", schedule, hint="write schedule: by hand"),
     "OnUnitActiveSec": to("schedule", every, "it is reckoned from the last start", "write schedule: by hand"),
-    "OnUnitInactiveSec": to("schedule", every, "it is reckoned from the last start, not from the end", "write schedule: by hand"),
-    **{k: lost("whiz reckons from when it first saw the entry, not from a boot or a start", "@reboot in a crontab") for k in (
+    "OnUnitInactiveSec": to("schedule", every, "it is reckoned from the last start, not the end", "write it by hand"),
+    **{k: lost("whiz reckons from when it first saw the entry, not from a boot", "@reboot in a crontab") for k in (
         "OnBootSec", "OnStartupSec", "OnActiveSec",
     )},
     "AccuracySec": same("whiz wakes when the moment has come"),

@@ -44,7 +44,7 @@ class Service:
         for key in ("Description", "Documentation"):
             for entry in self.options.get(key, []):
                 ledger.title(name, entry.value)
-                ledger.note(entry)
+                ledger.used(entry)
         kind = self.last("Type")
         task = by_clock or (kind is not None and kind.value == "oneshot")
         if task:
@@ -72,7 +72,7 @@ class Service:
         if entry is None:
             pass
         elif told in ("simple", "exec", "idle", "oneshot"):
-            ledger.note(entry)
+            ledger.idle(entry, "")
             if told != "oneshot":
                 ledger.say(Kind.SAME, entry, "whiz starts what comes after it once it runs", program=name)
         elif told == "forking":
@@ -106,7 +106,7 @@ class Service:
         gone = {w for e in self.options.get("UnsetEnvironment", []) for w in e.value.split()}
         env: dict[str, tuple[str, Entry]] = {}
         for entry in self.options.get("Environment", []):
-            ledger.note(entry)
+            ledger.idle(entry, "it sets nothing")
             try:
                 pairs = [w.partition("=") for w in words(entry.value)]
             except ValueError as exc:
@@ -146,7 +146,7 @@ class Service:
     def _read(self, key: str) -> list[Exec]:
         found = []
         for entry in self.options.get(key, []):
-            self.ledger.note(entry)
+            self.ledger.idle(entry, "it runs nothing")
             try:
                 held = commands(entry.value)
             except ValueError as exc:
@@ -164,6 +164,7 @@ class Service:
                         Kind.LOST, entry, "whiz sets no other argv[0]", "exec -a in a line of bash", self.name
                     )
                 found.append(command)
+                self.ledger.used(entry)
         return found
 
     def _command(self, env: dict[str, str], *, task: bool) -> None:
@@ -212,7 +213,7 @@ class Service:
         ledger, name, codes = self.ledger, self.name, []
         for key in ("SuccessExitStatus", "RestartPreventExitStatus"):
             for entry in self.options.get(key, []):
-                ledger.note(entry)
+                ledger.idle(entry, "it names no code")
                 for word in entry.value.split():
                     code = EXITS.get(word.upper().removeprefix("EX_"))
                     if code is None and word.isdigit() and len(word) <= 3:  # noqa: PLR2004  up to 255
@@ -234,17 +235,17 @@ class Service:
 
     def _stop(self) -> None:
         ledger, name = self.ledger, self.name
-        for entry in self.options.get("ExecStop", []):
-            match [w.removeprefix("-") for w in entry.value.split()]:
+        for stop in self.options.get("ExecStop", []):
+            match [w.removeprefix("-") for w in stop.value.split()]:
                 case [kill, *given, "$MAINPID" | "${MAINPID}"] if posixpath.basename(kill) == "kill" and len(given) < 3:  # noqa: PLR2004
                     told = given[-1] if given else "TERM"
                     try:
-                        ledger.carry(entry, name, "stop.signal", signal(told), "whiz signals the whole tree")
+                        ledger.carry(stop, name, "stop.signal", signal(told), "whiz signals the whole tree")
                     except ValueError as exc:
-                        ledger.say(Kind.LOST, entry, str(exc), program=name)
+                        ledger.say(Kind.LOST, stop, str(exc), program=name)
                 case _:
                     why = "whiz stops a program by a signal, and runs no command for it"
-                    ledger.say(Kind.LOST, entry, why, "stop: {signal: …, grace: …}", name)
+                    ledger.say(Kind.LOST, stop, why, "stop: {signal: …, grace: …}", name)
         if (entry := self.last("TimeoutSec")) is not None:
             apply(ledger, SERVICE["TimeoutStopSec"], entry, name)
             ledger.say(Kind.NEAR, entry, "whiz sets no time for a start", "timeout 90 COMMAND", name)

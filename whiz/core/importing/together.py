@@ -61,7 +61,7 @@ def _translation(t: Translation, new: Mapping[str, str]) -> Translation:
     held = t.value
     if t.key == "after" and isinstance(held, list):
         held = [new.get(n, n) for n in held]
-    return Translation(new.get(t.program, t.program), t.key, held)
+    return t._replace(program=new.get(t.program, t.program), value=held)
 
 
 def _peaceful(whole: Ported) -> Ported:

@@ -65,11 +65,16 @@ class Remark:
 
 
 class Translation(NamedTuple):
-    """One option in whiz's words. `key`: dotted, as restart.delay or env.NAME; `value`: as YAML has it."""
+    """One option in whiz's words. `key`: dotted, as restart.delay or env.NAME; `value`: as YAML has it.
+
+    `file`, `line`: where it comes from.
+    """
 
     program: str
     key: str
     value: object
+    file: str = ""
+    line: int = 0
 
 
 @value

@@ -60,11 +60,16 @@ def _command(words: Iterable[str]) -> str:
     return flow(line if line == " ".join(words) and scalar(line) == line else words)
 
 
-def said(remark: Remark, *, place: bool = True) -> list[str]:
-    """Return a remark as lines."""
-    where = f"{remark.file}:{remark.line}: " if place and remark.line else f"{remark.file}: "
-    lines = [f"{where}{remark.what}: {remark.kind}: {remark.why}"]
-    return [clean(line) for line in (*lines, *([f"  hint: {remark.hint}"] if remark.hint else []))]
+def said(remarks: Iterable[Remark]) -> Iterator[list[str]]:
+    """Yield each remark as lines; those of one file that say the same are one."""
+    alike: dict[tuple[object, ...], list[Remark]] = {}
+    for r in remarks:
+        alike.setdefault((r.kind, r.file, r.why, r.hint, r.programs), []).append(r)
+    for (kind, file, why, hint, _), held in alike.items():
+        lines = ",".join(dict.fromkeys(str(r.line) for r in held if r.line))
+        what = ", ".join(dict.fromkeys(r.what for r in held))
+        told = f"{file}:{lines}: {what}: {kind}" if lines else f"{file}: {what}: {kind}"
+        yield [clean(text) for text in (f"{told}: {why}" if why else told, *([f"  hint: {hint}"] if hint else []))]
 
 
 def clean(text: str) -> str:
@@ -75,7 +80,7 @@ def clean(text: str) -> str:
 def programs_of(ported: Ported) -> dict[str, dict[str, object]]:
     """Return name -> its keys, sub-maps as maps; what came later holds."""
     out: dict[str, dict[str, object]] = {}
-    for name, key, held in ported.translations:
+    for name, key, held, *_ in ported.translations:
         top, _, below = key.partition(".")
         program = out.setdefault(name, {})
         if not below:
@@ -90,20 +95,20 @@ def render(ported: Ported, came_from: str) -> str:
     told = [r for r in ported.remarks if r.kind is not Kind.SAME]
     lines = [f"# made by whiz import from {clean(came_from)}", "version: 1"]
     if own := [r for r in told if not r.programs]:
-        lines += ["", *(f"# {text}" for r in own for text in said(r))]
+        lines += ["", *(f"# {text}" for texts in said(own) for text in texts)]
     if ported.hitlist:
         lines += ["", "hitlist:", *(f"  - {scalar(path)}" for path in ported.hitlist)]
     programs, withheld = programs_of(ported), dict(ported.withheld)
     if programs:
         lines += ["", "programs:" if programs.keys() - withheld.keys() else "programs: {}"]
     for name, held in programs.items():
-        remarks = [text for r in told if name in r.programs for text in said(r)]
+        remarks = [text for texts in said(r for r in told if name in r.programs) for text in texts]
         if title := dict(ported.titles).get(name):
             lines.append(f"  # {clean(title)}")
         if name in withheld:
             lines += [f"  # {clean(text)}" for text in remarks]
             lines.append(f"  # WITHHELD, {clean(withheld[name])}:")
-            lines += [f"  #{line}" for line in _program(name, held, ())]
+            lines += [f"#{line}" for line in _program(name, held, ())]
         else:
             lines += _program(name, held, remarks)
     return "\n".join(lines) + "\n"
