@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     from whiz.core.shape import Node
 
+_COUNTED = {Kind.LOST: "not carried over", Kind.NEAR: "with a difference", Kind.SAME: "as whiz does anyway"}
+
+_COUNTED = {Kind.LOST: "not carried over", Kind.NEAR: "with a difference", Kind.SAME: "as whiz does anyway"}
+
 
 def carry(args: argparse.Namespace) -> int:
     """Print the whizzifest on stdout, the remarks on stderr."""
@@ -53,11 +57,12 @@ def carry(args: argparse.Namespace) -> int:
 def summary(ported: Ported) -> str:
     """Say how much of it was carried over."""
     count = {kind: sum(r.kind is kind for r in ported.remarks) for kind in Kind}
-    made = len(programs_of(ported)) - len(ported.withheld)
+    names, withheld = programs_of(ported).keys(), dict(ported.withheld).keys()
+    made = len(names - withheld)
     words = [f"{made} program{'' if made == 1 else 's'} written"]
-    if ported.withheld:
-        words.append(f"{len(ported.withheld)} as comments only")
-    return f"{', '.join(words)}; " + ", ".join(f"{count[kind]} {kind.rstrip(', but')}" for kind in count)
+    if names & withheld:
+        words.append(f"{len(names & withheld)} as comments only")
+    return f"{', '.join(words)}; " + ", ".join(f"{count[k]} {_COUNTED[k]}" for k in count)
 
 
 def read(files: Sequence[str], form: str | None) -> Ported:

@@ -47,5 +47,3 @@ def test_corpus(case: str, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 
 def test_the_corpus_is_large() -> None:
     assert len(CASES) >= 50
-
-

@@ -25,7 +25,7 @@ def expand(text: str, known: Mapping[str, str | int]) -> str:
             raise ValueError(f"a '%' that is no %(name)s and no '%%' in {text[:60]!r}")
         if name in known:
             held = known[name]
-            return f"%{width}{kind}" % (held if kind in "sr" else int(held))
+            return held if isinstance(held, str) else f"%{width}{kind}" % held
         if name.startswith("ENV_"):
             return f"{HOLE}{name[4:]}{HOLE}"
         raise ValueError(f"%({name})s is nothing that supervisor or whiz knows")

@@ -11,7 +11,7 @@ from whiz.core.importing.ledger import refuse
 
 FORMATS = ("supervisor", "procfile", "pm2", "systemd", "older", "hitlist")
 _UNIT = re.compile(r"\.(socket|path|mount|automount|target|slice|scope|swap|device|network|netdev|link)")
-_SECTION = re.compile(r"^\[(\w+)(?::[^\]]*)?\]\s*$", re.MULTILINE)
+_SECTION = re.compile(r"^\[([\w-]+)(?::[^\]]*)?\]\s*$", re.MULTILINE)
 _SUPERVISOR = ("program", "supervisord", "fcgi-program", "eventlistener", "group", "unix_http_server", "supervisorctl")
 _COMPOSE = "its containers are Docker's to keep (restart: unless-stopped)"
 
@@ -34,7 +34,7 @@ def guess(file: str, text: str) -> str:
 
 
 def _sections(text: str) -> set[str]:
-    return {found.replace("_", "-") if found == "fcgi_program" else found for found in _SECTION.findall(text)}
+    return set(_SECTION.findall(text))
 
 
 def _by_text(file: str, text: str) -> str:

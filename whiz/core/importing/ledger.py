@@ -69,6 +69,7 @@ class Ledger:
         self._first: dict[str, Entry] = {}  # program -> where it begins
         self._after: dict[str, dict[str, Entry]] = {}
         self._idle: dict[Entry, str] = {}
+        self._told: set[tuple[str, int, str, str]] = set()  # what is translated or remarked upon
         self._withheld: dict[str, str] = {}
         self._titles: dict[str, str] = {}
         self.hitlist: list[str] = []
@@ -94,7 +95,7 @@ class Ledger:
         if said := refused(key, held):
             self.say(Kind.LOST, entry, f"{key.partition('.')[0]}: {said}", hint, program)
             return False
-        self._seen.add(entry[:4])
+        self._told.add(entry[:4])
         self._translations.append(Translation(program, key, held, entry.file, entry.line))
         if why:
             self.say(Kind.NEAR, entry, why, hint, program)
@@ -102,7 +103,7 @@ class Ledger:
 
     def say(self, kind: Kind, entry: Entry, why: str, hint: str = "", program: str = "") -> None:
         """Remark upon an entry."""
-        self._seen.add(entry[:4])
+        self._told.add(entry[:4])
         remark = Remark(kind, entry.file, entry.line, entry.what, why, hint, (program,) if program else ())
         for i, other in enumerate(self._remarks):
             if replace(other, programs=()) == replace(remark, programs=()):
@@ -151,12 +152,11 @@ class Ledger:
         self._require_commands()
         self._order()
         self._back_offs()
-        said = {(r.file, r.line) for r in self._remarks} | {(t.file, t.line) for t in self._translations}
         for entry, why in self._idle.items():
-            if entry[:2] not in said:
+            if entry[:4] not in self._told:
                 self.say(Kind.SAME, entry, why)
         for entry in self._entries:
-            if entry[:4] not in self._seen:
+            if entry[:4] not in self._seen | self._told:
                 self.say(Kind.LOST, entry, "unknown: no reference names this option here", "is it misspelt?")
         order = {f: i for i, f in enumerate(dict.fromkeys(e.file for e in self._entries))}
         remarks = sorted(self._remarks, key=lambda r: (order.get(r.file, 0), r.line))
@@ -191,6 +191,7 @@ class Ledger:
             why = f"a circle: {' → '.join(circles[0])}; {name!r} does not wait for {other!r}"
             self.say(Kind.LOST, entry, why, "", name)
         for name, others in found.items():
+            self._told |= {entry[:4] for entry in others.values()}
             first = next(iter(others.values()), None)
             if first is not None:
                 self._translations.append(Translation(name, "after", sorted(others), first.file, first.line))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from whiz.core.importing.command import anchored
 from whiz.core.importing.ledger import Ledger, refuse
 from whiz.core.importing.pm2_command import run
 from whiz.core.importing.pm2_rules import ALIASES, APP, TOP
@@ -134,9 +133,11 @@ class _App:
         for key in ("name", "name_prefix"):
             if key in self.options:
                 ledger.used(self.options[key][0])
-        cwd = anchored(f"{self.text('cwd') or '.'}/", source.folder)
+        cwd = posixpath.normpath(posixpath.join(source.folder, self.text("cwd")))
         self._cwd(cwd, name)
-        env = run(self, cwd, name)
+        interpreter, env = run(self, cwd, name)
+        if "instances" in self.options and "exec_mode" not in self.options and interpreter.endswith(("node", "bun")):
+            self.ledger.say(Kind.LOST, self.options["instances"][0], APP["exec_mode"].why, APP["exec_mode"].hint, name)
         self._env(env, number, instances, name)
         self._ends(name)
         self._log(name)
@@ -152,7 +153,10 @@ class _App:
             why = (
                 "" if entry.value.startswith("/") else "it counts from where pm2 is called; here from the file's folder"
             )
-            self.ledger.carry(entry, name, "cwd", cwd, why)
+            if entry.value.startswith("~"):
+                self.ledger.say(Kind.LOST, entry, "whiz expands no '~'", "write the whole path", name)
+            else:
+                self.ledger.carry(entry, name, "cwd", cwd, why)
         else:
             self.ledger.carry(self.head, name, "cwd", cwd)
 
@@ -200,7 +204,7 @@ class _App:
         if "cron_restart" in options and self.text("cron_restart") not in ("0", "false"):
             entry = options["cron_restart"][0]
             if again:
-                hint = f"a task: want: done, schedule: {entry.value!r}, run: whiz restart {name}"
+                hint = f"a task: want: done, schedule: {entry.value!r}, run: whiz restart NAME"
                 ledger.say(Kind.LOST, entry, "whiz restarts no program by the clock", hint, name)
             elif ledger.carry(entry, name, "schedule", entry.value.strip(), hint="write schedule: by hand"):
                 ledger.carry(options["autorestart"][0], name, "want", "done")
@@ -244,7 +248,7 @@ class _App:
                 ledger.carry(options[key][0], name, "log.to", "null")
             else:
                 why = "whiz keeps stdout and stderr in one file of its own, NAME.log"
-                ledger.say(Kind.LOST, options[key][0], why, f"whiz logs {name}", name)
+                ledger.say(Kind.LOST, options[key][0], why, "whiz logs NAME", name)
         if "disable_logs" in options:
             if self.yes("disable_logs", otherwise=False):
                 ledger.carry(options["disable_logs"][0], name, "log.to", "null")

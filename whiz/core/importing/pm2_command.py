@@ -30,26 +30,26 @@ class App(Protocol):
         """Return an option that may be a list."""
 
 
-def run(app: App, cwd: str, name: str) -> dict[str, str]:
-    """Carry the command over; return the variables that pm2 adds for it."""
+def run(app: App, cwd: str, name: str) -> tuple[str, dict[str, str]]:
+    """Carry the command over; return its interpreter, and the variables that pm2 adds for it."""
     beside = [app.options[key][0] for key in ("interpreter", "interpreter_args", "args") if key in app.options]
     script = app.text("script").strip()
     if not script:
         for other in beside:
             app.ledger.say(Kind.LOST, other, "without a script there is nothing that it could be for", program=name)
-        return {}
+        return "", {}
     entry = app.options["script"][0]
     if " " in script:
         app.ledger.carry(entry, name, "run", ["/bin/bash", "-c", script])
         for other in beside:
             app.ledger.say(Kind.SAME, other, "pm2 has no use for it either where the script is a whole command")
-        return {}
+        return "", {}
     for other in beside:
         app.ledger.used(other)
     interpreter, words, why = _words(app, script, cwd)
     why = why or pathless(words, {k.value: v.value for k, v in _env(app)})
     app.ledger.carry(entry, name, "run", words, why)
-    return {"PYTHONUNBUFFERED": "1"} if "python" in interpreter else {}
+    return interpreter, {"PYTHONUNBUFFERED": "1"} if "python" in interpreter else {}
 
 
 def _env(app: App) -> list[tuple[Node, Node]]:

@@ -63,8 +63,9 @@ def port(section: Section, common: Common, group: str, ledger: Ledger) -> tuple[
     if count > 1:
         ledger.used(section.options["numprocs"])
     numbered = (count > 1 and not alike) or any("process_num)" in e.value for e in section.options.values())
-    if numbered and (entry := section.options.get("numprocs_start")) is not None and entry.value.strip() == str(first):
-        ledger.used(entry)
+    start = section.options.get("numprocs_start")
+    if numbered and start is not None and start.value.strip() == str(first):
+        ledger.used(start)
     numbers = [first] if count == 1 or alike else list(range(first, first + count))
     return tuple(_one(section, common, known | {"process_num": n}, ledger, count if alike else 0) for n in numbers)
 
@@ -116,7 +117,8 @@ def _one(section: Section, common: Common, known: dict[str, str | int], ledger: 
         ledger.carry(section.head, name, "restart.on", "failure")  # supervisor's own default
     if "startretries" not in options and section.kind == "program":
         why = "supervisor gives up after 3 retries where nothing is said, whiz never"
-        ledger.say(Kind.NEAR, section.head._replace(section="startretries"), why, "restart: {attempts: 4}", name)
+        head = Entry(section.head.file, 0, "startretries where it is not written", "", "")
+        ledger.say(Kind.NEAR, head, why, "restart: {attempts: 4}")
     return name
 
 
@@ -205,7 +207,11 @@ def _socket(section: Section, known: Mapping[str, str | int], name: str, ledger:
             continue
         ledger.say(Kind.NEAR, entry, why, program=name)
     if "socket" not in options or known["numprocs"] != 1:
-        ledger.withhold(name, "several processes, or none, cannot share a socket that spawn-fcgi opens for one")
+        why = "spawn-fcgi opens one socket for one process, and there is none, or there are several processes"
+        ledger.withhold(name, why)
+        ledger.say(
+            Kind.LOST, options.get("socket", section.head), why, "have the program open its socket by itself", name
+        )
     return [*words, "--"]
 
 

@@ -75,16 +75,16 @@ def _options(unit: Unit, entries: Sequence[Entry], ledger: Ledger) -> dict[str, 
             for other in before:
                 ledger.say(Kind.SAME, other, f"{entry.file}:{entry.line} comes later, and that holds")
             before.clear()
-        if entry.value or entry.key not in _LISTS:
+        if entry.value:
             before.append(entry)
         else:
-            ledger.say(Kind.SAME, entry, "it empties what stands before it")
+            ledger.say(Kind.SAME, entry, "it takes back what stands before it")
     return {key: found for key, found in out.items() if found}
 
 
 def _timer(timer: Unit, name: str, service: Service | None, options: Mapping[str, list[Entry]], ledger: Ledger) -> None:
     """Give the service its schedule."""
-    scheduled = False
+    scheduled = service is not None and ledger.has(service.name, "schedule") is not None
     for key, entries in options.items():
         for entry in entries:
             if entry.section == "[Unit]":

@@ -35,13 +35,6 @@ def _size(text: str) -> str:
     return binary(_soft(text))
 
 
-def _quota(text: str) -> str:
-    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]+)?)%", text.strip())
-    if found is None:
-        raise ValueError(text)
-    return found[0]
-
-
 _SET = "namespaces, mounts and filters are not whiz's"
 SANDBOX: Table = {
     **_lost(
@@ -155,7 +148,7 @@ CONTROL: Table = {
     "MemoryMax": to("limits.memory", _size, _TREE),
     "MemoryLimit": to("limits.memory", _size, _TREE),
     "TasksMax": to("limits.tasks", _count, "see limits in docs/manifest.md for who is counted", "limits: {tasks: N}"),
-    "CPUQuota": to("limits.cpu", _quota, hint="cpulimit -l N -- COMMAND, or systemd-run -p CPUQuota="),
+    "CPUQuota": special("limits.cpu", "once whiz limits shares of the CPU"),
     **{k: same("whiz status shows CPU and memory of each program") for k in (
         "CPUAccounting", "MemoryAccounting", "TasksAccounting", "IOAccounting", "BlockIOAccounting", "IPAccounting",
     )},

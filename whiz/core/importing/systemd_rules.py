@@ -184,9 +184,11 @@ INSTALL: Table = {
 SECTIONS = {"[Unit]": UNIT, "[Service]": SERVICE, "[Timer]": TIMER, "[Install]": INSTALL}
 # What whiz will have, and is refused until then: directive -> key and value. It is carried over as soon as whiz's
 # parser takes it, and remarked upon before.
-COMING: dict[str, tuple[str, object]] = {
-    "Type=notify": ("ready", {"notify": True}),
-    "WatchdogSec": ("alive", {"notify": True}),
+# By name: whiz's key, its value (None: the directive's own), the nearest thing until then.
+COMING: dict[str, tuple[str, object, str]] = {
+    "Type=notify": ("ready", {"notify": True}, "what comes after it: retry until it answers"),
+    "WatchdogSec": ("alive", {"notify": True}, "a task with a schedule that asks it, and `whiz restart` if it is dead"),
+    "CPUQuota": ("limits.cpu", None, "cpulimit -l N -- COMMAND, or systemd-run -p CPUQuota="),
 }
 _BOOTED = (
     "network", "basic", "sysinit", "local-fs", "remote-fs", "multi-user", "default", "graphical", "timers", "paths",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from whiz.core.importing.ledger import known
+from whiz.core.importing.ledger import refused
 from whiz.core.importing.rules import apply, signal, whole
 from whiz.core.importing.systemd_command import Exec, commands, joined, plain
 from whiz.core.importing.systemd_rules import COMING, EXITS, SERVICE, SIGTERM_CODES, UNIT
@@ -85,6 +85,8 @@ class Service:
             )
         if (watchdog := self.last("WatchdogSec")) is not None:
             self._coming(watchdog, "WatchdogSec", "whiz does not listen for sd_notify yet")
+        if (quota := self.last("CPUQuota")) is not None:
+            self._coming(quota, "CPUQuota", "whiz does not yet limit a program's share of the CPU")
         if (remain := self.last("RemainAfterExit")) is not None:
             if told == "oneshot" and remain.value.lower() in ("yes", "true", "1", "on"):
                 why = "it runs once, until it succeeded, and again when the entry changes; not at each boot"
@@ -95,10 +97,12 @@ class Service:
                 ledger.say(Kind.LOST, remain, "a run of whiz is over when its processes are gone", "", name)
 
     def _coming(self, entry: Entry, what: str, why: str) -> None:
-        key, held = COMING[what]
-        if known(key) and self.ledger.carry(entry, self.name, key, held):
-            return
-        self.ledger.say(Kind.LOST, entry, why, "", self.name)
+        key, held, hint = COMING[what]
+        held = entry.value.strip() if held is None else held
+        if refused(key, held):
+            self.ledger.say(Kind.LOST, entry, why, hint, self.name)
+        else:
+            self.ledger.carry(entry, self.name, key, held)
 
     def _environment(self) -> dict[str, str]:
         """Carry variables over; return those that are sure to be set so."""
@@ -282,4 +286,4 @@ class Service:
                 ledger.say(Kind.SAME, entry, "stderr goes where stdout goes", program=name)
             else:
                 why = "stdout and stderr go to one log of whiz's own, NAME.log"
-                ledger.say(Kind.LOST, entry, why, f"whiz logs {name}; or log: {{to: journal}}", name)
+                ledger.say(Kind.LOST, entry, why, "whiz logs NAME; or log: {to: journal}", name)

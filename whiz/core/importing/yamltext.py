@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from whiz.core.importing.values import Ported, Remark
 
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./+=@%-]*(?: [A-Za-z0-9_./+=@%-]+)*")
+_PLAIN = re.compile(r"(?:--?)?[A-Za-z/][A-Za-z0-9_./+=@%-]*(?: [A-Za-z0-9_./+=@%-]+)*")
 _SPAN = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d|[KMG]i?B|B)")  # a duration or a size
 # what YAML 1.1 takes for something else than a word
 _TRAPS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
@@ -69,6 +69,8 @@ def said(remarks: Iterable[Remark]) -> Iterator[list[str]]:
         lines = ",".join(dict.fromkeys(str(r.line) for r in held if r.line))
         what = ", ".join(dict.fromkeys(r.what for r in held))
         told = f"{file}:{lines}: {what}: {kind}" if lines else f"{file}: {what}: {kind}"
+        others = held[0].programs[1:]
+        why = f"{why} (and so of {', '.join(others)})" if others else why
         yield [clean(text) for text in (f"{told}: {why}" if why else told, *([f"  hint: {hint}"] if hint else []))]
 
 
@@ -102,7 +104,7 @@ def render(ported: Ported, came_from: str) -> str:
     if programs:
         lines += ["", "programs:" if programs.keys() - withheld.keys() else "programs: {}"]
     for name, held in programs.items():
-        remarks = [text for texts in said(r for r in told if name in r.programs) for text in texts]
+        remarks = [text for texts in said(r for r in told if r.programs[:1] == (name,)) for text in texts]
         if title := dict(ported.titles).get(name):
             lines.append(f"  # {clean(title)}")
         if name in withheld:
