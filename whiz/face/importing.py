@@ -21,8 +21,9 @@ from whiz.world import foreign
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from whiz.core.importing.values import Remark
     from whiz.core.shape import Node
 
 _COUNTED = {Kind.LOST: "not carried over", Kind.NEAR: "with a difference", Kind.SAME: "as whiz does anyway"}
@@ -33,6 +34,9 @@ _COUNTED = {Kind.LOST: "not carried over", Kind.NEAR: "with a difference", Kind.
 def carry(args: argparse.Namespace) -> int:
     """Print the whizzifest on stdout, the remarks on stderr."""
     ported = read(args.files, args.format)
+    if not ported.translations and not ported.hitlist:
+        _tell(ported.remarks)
+        raise UsageError(f"{', '.join(args.files)}: no program is in it that whiz could run")
     text = render(ported, ", ".join(args.files))
     prove(text)
     lost = [r for r in ported.remarks if r.kind is Kind.LOST]
@@ -47,11 +51,15 @@ def carry(args: argparse.Namespace) -> int:
         return code
     print(text, end="", flush=True)  # noqa: T201
     quiet = getattr(args, "quiet", False)
-    for lines in said(lost if quiet else ported.remarks):
-        voice.warn("\n    ".join(line.strip() for line in lines))
+    _tell(lost if quiet else ported.remarks)
     if not quiet:
         voice.warn(summary(ported))
     return code
+
+
+def _tell(remarks: Iterable[Remark]) -> None:
+    for lines in said(remarks):
+        voice.warn("\n    ".join(line.strip() for line in lines))
 
 
 def summary(ported: Ported) -> str:
@@ -82,17 +90,7 @@ def read(files: Sequence[str], form: str | None) -> Ported:
             parts.append(_translated(held, source, path))
     if units:
         parts.append(systemd.translate(tuple(units.values())))
-    whole = together(parts)
-    if not whole.translations and not whole.hitlist:
-        problems = [line for lines in said(whole.remarks) for line in lines]
-        raise WhizNothing("\n".join([*problems, f"{', '.join(files)}: no program is in it that whiz could run"]))
-    return whole
-
-
-class WhizNothing(WhizError):
-    """There is nothing to import."""
-
-    code = 2
+    return together(parts)
 
 
 def _translated(form: str, source: Source, path: str) -> Ported:

@@ -17,7 +17,8 @@ exit status:
   0   every wish holds
   1   something failed: a program cannot run, gave up, or keeps failing
   2   bad usage, or a whizzifest that cannot be used (the last good one stays in force)
-  3   changes are pending (check), or not everything has converged yet (apply)
+  3   changes are pending (check), not everything has converged yet (apply), or not
+      all was carried over (import)
   75  another whiz is at work on the same home"""
 
 MAIN = """\

@@ -40,7 +40,8 @@ SANDBOX: Table = {
     **_lost(
         "PrivateTmp PrivateDevices PrivateNetwork PrivateIPC PrivatePIDs PrivateUsers PrivateMounts ProtectHostname"
         " ProtectClock ProtectKernelTunables ProtectKernelModules ProtectKernelLogs ProtectControlGroups"
-        " ProtectSystem ProtectHome ProtectProc ProcSubset LockPersonality MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID RemoveIPC"
+        " ProtectSystem ProtectHome ProtectProc ProcSubset LockPersonality MemoryDenyWriteExecute"
+        " RestrictRealtime RestrictSUIDSGID RemoveIPC"
         " RestrictAddressFamilies RestrictFileSystems RestrictNamespaces PrivateBPF MemoryKSM"
         " SystemCallFilter SystemCallErrorNumber SystemCallArchitectures SystemCallLog"
         " ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths NoExecPaths TemporaryFileSystem BindPaths"

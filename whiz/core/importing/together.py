@@ -41,17 +41,17 @@ def _free(name: str, taken: set[str]) -> str:
 def _renamed(part: Ported, new: Mapping[str, str]) -> Ported:
     if not new:
         return part
-    files = [r.file for r in part.remarks] or [""]
+    where = {t.program: t for t in reversed(part.translations)}
     said = [
-        Remark(Kind.NEAR, files[0], 0, name, f"its name is {other!r} here: another file has it", "", (other,))
-        for name, other in new.items()
+        Remark(
+            Kind.NEAR, where[n].file, where[n].line, n, f"its name is {other!r} here: another file has it", "", (other,)
+        )
+        for n, other in new.items()
     ]
     return replace(
         part,
         translations=tuple(_translation(t, new) for t in part.translations),
-        remarks=(*part.remarks, *said)
-        if not part.remarks
-        else (*(replace(r, programs=tuple(new.get(p, p) for p in r.programs)) for r in part.remarks), *said),
+        remarks=(*(replace(r, programs=tuple(new.get(p, p) for p in r.programs)) for r in part.remarks), *said),
         withheld=tuple((new.get(n, n), why) for n, why in part.withheld),
         titles=tuple((new.get(n, n), text) for n, text in part.titles),
     )

@@ -70,8 +70,11 @@ def said(remarks: Iterable[Remark]) -> Iterator[list[str]]:
         what = ", ".join(dict.fromkeys(r.what for r in held))
         told = f"{file}:{lines}: {what}: {kind}" if lines else f"{file}: {what}: {kind}"
         others = held[0].programs[1:]
-        why = f"{why} (and so of {', '.join(others)})" if others else why
-        yield [clean(text) for text in (f"{told}: {why}" if why else told, *([f"  hint: {hint}"] if hint else []))]
+        also = f" (and so of {', '.join(others)})" if others else ""
+        yield [
+            clean(text)
+            for text in (f"{told}: {why}{also}" if why else told + also, *([f"  hint: {hint}"] if hint else []))
+        ]
 
 
 def clean(text: str) -> str:
