@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from whiz.core import keys
 from whiz.core.errors import ManifestError, Problem
 from whiz.core.importing.values import Entry, Kind, Ported, Remark, Translation
 from whiz.core.order import cycles
-from whiz.core.shape import Node, Record, Report, good_name
+from whiz.core.shape import Node, Report, good_name
 from whiz.core.value import replace
 from whiz.core.words import duration
 
@@ -42,20 +42,11 @@ def tree(held: object) -> Node:
 def refused(key: str, held: object) -> str:
     """Return why whiz's own parser does not take this value for this key; nothing where it does."""
     top, _, below = key.partition(".")
+    if key == "run" and isinstance(held, list | tuple) and str([*held, ""][0]).startswith("~"):
+        return "'~' is not expanded"
     report = Report("")
     keys.PROGRAM.read(tree({top: {below: held} if below else held, **({} if top == "run" else {"run": "/"})}), report)
     return "; ".join(p.message for p in report.problems)
-
-
-def known(key: str) -> bool:
-    """Whether this whiz has the key, and takes it: some are refused until they are supported."""
-    top, _, below = key.partition(".")
-    shape = next((k.shape for k in keys.PROGRAM.keys if k.name == top), None)
-    return shape is not None and (not below or (_record(shape) and any(k.name == below for k in shape.keys)))
-
-
-def _record(shape: object) -> TypeGuard[Record]:
-    return isinstance(shape, Record)
 
 
 class Ledger:

@@ -53,7 +53,8 @@ def schedule(text: str) -> str:
     weekdays = _weekdays(words.pop(0)) if words and words[0][:3] in _DAYS else "*"
     date = words.pop(0) if words and ":" not in words[0] and re.fullmatch(r"[0-9*/.,~-]+", words[0]) else "*-*-*"
     clock = words.pop(0) if words and ":" in words[0] else "0:0:0"
-    if words:
+    if words or "-" not in date:
+        words = words or [text.strip()]
         raise ValueError(f"whiz goes by this machine's clock, and {' '.join(words)!r} is another one, or no calendar")
     if "~" in date:
         raise ValueError("whiz's calendar does not count days from the end of the month")

@@ -87,13 +87,6 @@ class _App:
         """Return an option as text; nothing where it is not given."""
         return self.options[key][0].value if key in self.options else ""
 
-    def told(self, key: str) -> list[str]:
-        """Return an option that may be a list."""
-        if key not in self.options:
-            return []
-        node = self.options[key][1]
-        return [flat(v) for v in node.value] if node.kind == "list" else flat(node).split()
-
     def yes(self, key: str, otherwise: bool) -> bool:  # noqa: FBT001  what pm2 takes it for
         """Return a yes or no; say so where it is neither."""
         if key not in self.options:
@@ -208,8 +201,10 @@ class _App:
                 ledger.say(Kind.LOST, entry, "whiz restarts no program by the clock", hint, name)
             elif ledger.carry(entry, name, "schedule", entry.value.strip(), hint="write schedule: by hand"):
                 ledger.carry(options["autorestart"][0], name, "want", "done")
+            else:
+                ledger.withhold(name, "its schedule could not be carried over, and without one it would run at once")
         elif "cron_restart" in options:
-            ledger.say(Kind.SAME, options["cron_restart"][0], "none is asked for")
+            ledger.say(Kind.SAME, options["cron_restart"][0], "none is asked for", program=name)
         if not again:
             ledger.carry(options["autorestart"][0], name, "restart.on", "never")
         if "stop_exit_codes" in options:

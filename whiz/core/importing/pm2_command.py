@@ -26,9 +26,6 @@ class App(Protocol):
     def text(self, key: str) -> str:
         """Return an option as text."""
 
-    def told(self, key: str) -> list[str]:
-        """Return an option that may be a list."""
-
 
 def run(app: App, cwd: str, name: str) -> tuple[str, dict[str, str]]:
     """Carry the command over; return its interpreter, and the variables that pm2 adds for it."""
@@ -46,6 +43,9 @@ def run(app: App, cwd: str, name: str) -> tuple[str, dict[str, str]]:
         return "", {}
     for other in beside:
         app.ledger.used(other)
+    if script.startswith("~"):
+        app.ledger.say(Kind.LOST, entry, "whiz expands no '~'", "write the whole path", name)
+        return "", {}
     interpreter, words, why = _words(app, script, cwd)
     why = why or pathless(words, {k.value: v.value for k, v in _env(app)})
     app.ledger.carry(entry, name, "run", words, why)
@@ -63,7 +63,7 @@ def _words(app: App, script: str, cwd: str) -> tuple[str, list[str], str]:
     if not interpreter and script in _COMMANDS:
         return "", [script, *_split(app, "args")], ""
     ending = posixpath.splitext(script)[1]
-    path = posixpath.normpath(posixpath.join(cwd, script)) if not script.startswith("~") else script
+    path = posixpath.normpath(posixpath.join(cwd, script))
     why = ""
     if not interpreter:
         interpreter = BY_ENDING.get(ending, "none")
@@ -83,7 +83,7 @@ def _split(app: App, key: str) -> list[str]:
         return []
     entry, node = app.options[key]
     if node.kind == "list":
-        return app.told(key)
+        return [str(v.value) for v in node.value]
     try:
         return split(entry.value)
     except ValueError as exc:

@@ -41,7 +41,7 @@ def commands(text: str) -> list[Exec]:
     found: list[str] = []
     for word in [*words(text), ";"]:
         if word != ";":
-            found.append(";" if word == "\\;" else word)
+            found.append(word.replace("\\;", ";"))
             continue
         if found:
             match = _PREFIX.match(found[0])

@@ -133,17 +133,19 @@ class Service:
         entries = self.options.get("EnvironmentFile", [])
         for i, entry in enumerate(entries):
             path = entry.value.removeprefix("-")
-            why = ""
-            if entry.value.startswith("-"):
-                why = "the program does not start where the file is missing: '-' has no equal"
-            elif env:
-                why = "where both have a variable, env: holds, in systemd the file"
+            whys = ["the program does not start where the file is missing"] if path != entry.value else []
+            whys += ["where both have a variable, env: holds, in systemd the file"] if env else []
             if i or any(c in path for c in "*?["):
                 why = "whiz reads one file of variables for a program"
                 self.ledger.say(Kind.LOST, entry, why, "put them into one file", self.name)
             else:
                 self.ledger.carry(
-                    entry, self.name, "env_file", path, why, "an empty file will do" if "'-'" in why else ""
+                    entry,
+                    self.name,
+                    "env_file",
+                    path,
+                    "; ".join(whys),
+                    "an empty file will do" if path != entry.value else "",
                 )
         return bool(entries)
 
@@ -199,7 +201,7 @@ class Service:
         ledger.carry(entry or self.head, name, "restart.on", on, why)
         if (delay := self.last("RestartSec")) is not None:
             apply(ledger, SERVICE["RestartMaxDelaySec"], delay, name)
-            if (held := ledger.has(name, "restart.max_delay")) and delay is not None:
+            if (held := ledger.has(name, "restart.max_delay")) is not None:
                 ledger.carry(delay, name, "restart.delay", held)
 
     def _limit(self) -> None:

@@ -99,8 +99,8 @@ def words(text: str) -> list[str]:
 
 
 def _unescaped(code: str) -> str:
-    if len(code) == 1:
-        return _NAMED.get(code, code)
+    if len(code) == 1:  # "\\;" is for the reader of commands, to whom ";" alone is an end
+        return "\\;" if code == ";" else _NAMED.get(code, code)
     return chr(int(code, 8) if code[0].isdigit() else int(code[1:], 16))
 
 

@@ -90,7 +90,9 @@ def programs_of(ported: Ported) -> dict[str, dict[str, object]]:
         program = out.setdefault(name, {})
         if not below:
             program[top] = held
-        elif isinstance(inner := program.setdefault(top, {}), dict):
+        else:
+            inner = program.setdefault(top, {})
+            assert isinstance(inner, dict)  # noqa: S101  a key of a map is never the map
             inner[below] = held
     return out
 
@@ -99,11 +101,11 @@ def render(ported: Ported, came_from: str) -> str:
     """Return the whizzifest."""
     told = [r for r in ported.remarks if r.kind is not Kind.SAME]
     lines = [f"# made by whiz import from {clean(came_from)}", "version: 1"]
-    if own := [r for r in told if not r.programs]:
+    programs, withheld = programs_of(ported), dict(ported.withheld)
+    if own := [r for r in told if not programs.keys() & {*r.programs[:1]}]:
         lines += ["", *(f"# {text}" for texts in said(own) for text in texts)]
     if ported.hitlist:
         lines += ["", "hitlist:", *(f"  - {scalar(path)}" for path in ported.hitlist)]
-    programs, withheld = programs_of(ported), dict(ported.withheld)
     if programs:
         lines += ["", "programs:" if programs.keys() - withheld.keys() else "programs: {}"]
     for name, held in programs.items():
