@@ -12,7 +12,7 @@ from whiz.core.importing.command import from_shell
 from whiz.core.importing.guess import FORMATS, guess
 from whiz.core.importing.ledger import Ledger, refused
 from whiz.core.importing.oncalendar import every, schedule, span
-from whiz.core.importing.rules import bytes_of, seconds
+from whiz.core.importing.rules import bytes_of, coming, seconds
 from whiz.core.importing.systemd_text import Unit, words
 from whiz.core.importing.together import together
 from whiz.core.importing.values import Entry, Kind, Ported, Source
@@ -99,7 +99,7 @@ def test_spans() -> None:
 
 def test_systemds_words() -> None:
     assert words(r"""a "b c" 'd "e"' f\x41\101\tg ''""") == ["a", "b c", 'd "e"', "fAA\tg", ""]
-    (one, two) = systemd_command.commands(r"-@/bin/x argv0 a ; +:/bin/y $A \;")
+    (one, two) = systemd_command.commands(r"-@/bin/x argv0 a ; ; +:/bin/y $A \;")
     assert (one.prefix, one.words, two.words) == ("-@", ("/bin/x", "a"), ("/bin/y", "$A", ";"))
     assert systemd_command.plain(two, {}) == ["/bin/y", "$A", ";"]
     with pytest.raises(ValueError, match="no command"):
@@ -169,7 +169,13 @@ def test_the_users_manager() -> None:
 def test_what_is_to_come_is_carried_over_once_the_parser_takes_it() -> None:
     assert refused("ready", {"notify": True})
     assert refused("limits.cpu", "50%")
-    assert not refused("limits.cpu", "50s")
+    ledger, entry = Ledger(), Entry("f", 1, "s", "CPUQuota", "50%")
+    coming(ledger, ("limits.cpu", None, "wait"), entry, "a", "not yet")
+    coming(ledger, ("limits.files", 5, "wait"), entry, "a", "not yet")
+    ported = ledger.ported()
+    assert [(t.key, t.value) for t in ported.translations] == [("limits.files", 5)]
+    assert [(r.why, r.hint) for r in ported.remarks] == [("not yet", "wait")]
+    assert "3 not carried over: it is no percentage" in said(from_unit("[Service]\nExecStart=/a\nCPUQuota=50\n"))
 
 
 def test_supervisors() -> None:
@@ -333,7 +339,7 @@ def test_several_files_in_one() -> None:
 
 def test_procfile_refuses_what_whiz_cannot_hold() -> None:
     ported = procfile.translate(Source("Procfile", 'web: ""\nnul: /bin/a \0\n', "/srv"))
-    assert [r.kind for r in ported.remarks if r.line == 1][0] is Kind.LOST
+    assert next(r.kind for r in ported.remarks if r.line == 1) is Kind.LOST
 
 
 def test_a_circle_is_cut_and_said() -> None:

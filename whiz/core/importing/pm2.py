@@ -214,6 +214,10 @@ class _App:
             entry = options["exp_backoff_restart_delay" if own else "restart_delay"][0]
             if own and entry.value.strip() != "0":
                 ledger.carry(entry, name, "restart.max_delay", own)
+        self._tree(name)
+
+    def _tree(self, name: str) -> None:
+        ledger, options = self.ledger, self.options
         if "treekill" in options:
             entry = options["treekill"][0]
             if self.yes("treekill", otherwise=True):

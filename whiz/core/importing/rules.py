@@ -73,6 +73,16 @@ def apply(ledger: Ledger, rule: Rule, entry: Entry, program: str = "") -> None:
             ledger.carry(entry, program, rule.to, held, rule.why, rule.hint)
 
 
+def coming(ledger: Ledger, row: tuple[str, object, str], entry: Entry, program: str, why: str) -> None:
+    """Carry over what this whiz may not have yet: (key, value or None for the entry's own, the nearest thing)."""
+    key, held, hint = row
+    held = entry.value.strip() if held is None else held
+    if ledger.takes(key, held):
+        ledger.carry(entry, program, key, held)
+    else:
+        ledger.say(Kind.LOST, entry, why, hint, program)
+
+
 def whole(text: str) -> int:
     """Read a whole number."""
     found = re.fullmatch(r"\s*([+-]?[0-9]{1,15})\s*", text)

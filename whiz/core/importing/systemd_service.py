@@ -5,8 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from whiz.core.importing.ledger import refused
-from whiz.core.importing.rules import apply, signal, whole
+from whiz.core.importing.rules import apply, coming, signal, whole
 from whiz.core.importing.systemd_command import Exec, commands, joined, plain
 from whiz.core.importing.systemd_rules import COMING, EXITS, SERVICE, SIGTERM_CODES, UNIT
 from whiz.core.importing.systemd_text import words
@@ -83,10 +82,18 @@ class Service:
             self._coming(
                 entry, "Type=notify", "whiz takes it for started when it runs, and does not listen for sd_notify yet"
             )
+        self._promised(told)
+
+    def _promised(self, told: str) -> None:
+        """See to what waits for whiz to have it, and to what a run leaves; `told`: the type."""
+        ledger, name = self.ledger, self.name
         if (watchdog := self.last("WatchdogSec")) is not None:
             self._coming(watchdog, "WatchdogSec", "whiz does not listen for sd_notify yet")
         if (quota := self.last("CPUQuota")) is not None:
-            self._coming(quota, "CPUQuota", "whiz does not yet limit a program's share of the CPU")
+            if quota.value.endswith("%"):
+                self._coming(quota, "CPUQuota", "whiz does not yet limit a program's share of the CPU")
+            else:
+                ledger.say(Kind.LOST, quota, "it is no percentage", "", name)
         if (remain := self.last("RemainAfterExit")) is not None:
             if told == "oneshot" and remain.value.lower() in ("yes", "true", "1", "on"):
                 why = "it runs once, until it succeeded, and again when the entry changes; not at each boot"
@@ -97,12 +104,7 @@ class Service:
                 ledger.say(Kind.LOST, remain, "a run of whiz is over when its processes are gone", "", name)
 
     def _coming(self, entry: Entry, what: str, why: str) -> None:
-        key, held, hint = COMING[what]
-        held = entry.value.strip() if held is None else held
-        if refused(key, held):
-            self.ledger.say(Kind.LOST, entry, why, hint, self.name)
-        else:
-            self.ledger.carry(entry, self.name, key, held)
+        coming(self.ledger, COMING[what], entry, self.name, why)
 
     def _environment(self) -> dict[str, str]:
         """Carry variables over; return those that are sure to be set so."""
