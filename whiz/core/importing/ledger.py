@@ -56,7 +56,7 @@ class Ledger:
         self._entries = list(entries)
         self._seen: set[tuple[str, int, str, str]] = set()
         self._translations: list[Translation] = []
-        self._remarks: list[Remark] = []
+        self._remarks: dict[Remark, tuple[str, ...]] = {}  # and the programs it is about
         self._first: dict[str, Entry] = {}  # program -> where it begins
         self._after: dict[str, dict[str, Entry]] = {}
         self._idle: dict[Entry, str] = {}
@@ -99,12 +99,9 @@ class Ledger:
     def say(self, kind: Kind, entry: Entry, why: str, hint: str = "", program: str = "") -> None:
         """Remark upon an entry."""
         self._told.add(entry[:4])
-        remark = Remark(kind, entry.file, entry.line, entry.what, why, hint, (program,) if program else ())
-        for i, other in enumerate(self._remarks):
-            if replace(other, programs=()) == replace(remark, programs=()):
-                self._remarks[i] = replace(other, programs=tuple(dict.fromkeys((*other.programs, *remark.programs))))
-                return
-        self._remarks.append(remark)
+        remark = Remark(kind, entry.file, entry.line, entry.what, why, hint)
+        before = self._remarks.get(remark, ())
+        self._remarks[remark] = tuple(dict.fromkeys((*before, *([program] if program else ()))))
 
     def used(self, entry: Entry) -> None:
         """Take down that another entry's translation holds this one too."""
@@ -154,7 +151,8 @@ class Ledger:
             if entry[:4] not in self._seen | self._told:
                 self.say(Kind.LOST, entry, "unknown: no reference names this option here", "is it misspelt?")
         order = {f: i for i, f in enumerate(dict.fromkeys(e.file for e in self._entries))}
-        remarks = sorted(self._remarks, key=lambda r: (order.get(r.file, 0), r.line))
+        remarks = [replace(r, programs=programs) for r, programs in self._remarks.items()]
+        remarks.sort(key=lambda r: (order.get(r.file, 0), r.line))
         return Ported(
             tuple(self._translations),
             tuple(remarks),

@@ -145,10 +145,11 @@ RLIMITS: Table = {
     },
 }
 _TREE = "what happens beyond it is whiz's own: see limits in docs/manifest.md"
+_WHO = "see limits in docs/manifest.md for who is counted"
 CONTROL: Table = {
     "MemoryMax": to("limits.memory", _size, _TREE, same=("infinity",)),
     "MemoryLimit": to("limits.memory", _size, _TREE, same=("infinity",)),
-    "TasksMax": to("limits.tasks", _count, "see limits in docs/manifest.md for who is counted", "limits: {tasks: N}", ("infinity",)),
+    "TasksMax": to("limits.tasks", _count, _WHO, "limits: {tasks: N}", ("infinity",)),
     "CPUQuota": special("limits.cpu", "once whiz limits shares of the CPU"),
     **{k: same("whiz status shows CPU and memory of each program") for k in (
         "CPUAccounting", "MemoryAccounting", "TasksAccounting", "IOAccounting", "BlockIOAccounting", "IPAccounting",

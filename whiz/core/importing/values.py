@@ -10,6 +10,7 @@ from whiz.core.diff import MASK, masked
 from whiz.core.value import value
 
 _SHOWN = 80  # letters of a value in a remark
+_LOOKED = 1000  # letters of it that are looked at
 _ASSIGNED = re.compile(r"""(\w+)(\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,]+)""")
 _LOGIN = re.compile(r"://[^/@\s]*@")
 
@@ -45,7 +46,7 @@ class Entry(NamedTuple):  # a tuple: there are thousands, and sets of them
         """Say it on one line, shortened, a secret masked."""
         if not self.key:
             return self.section
-        text = " ".join(masked(self.key, self.value).split())
+        text = " ".join(masked(self.key, self.value[:_LOOKED]).split())
         text = _ASSIGNED.sub(lambda m: m[1] + m[2] + masked(m[1], m[3]), text)
         text = _LOGIN.sub(f"://{MASK}@", text)
         return f"{self.key}={text[:_SHOWN]}{'…' if len(text) > _SHOWN else ''}"
