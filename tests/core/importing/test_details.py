@@ -383,6 +383,16 @@ def test_what_only_an_odd_file_has() -> None:
     ) == ["/bin/a", "$B"]
 
 
+def test_enormous_values_are_said() -> None:
+    long = "x" * 200_000
+    for ported in (
+        from_ini(f"[program:a]\ncommand={long}\nenvironment=A={long}\n"),
+        from_unit(f"[Service]\nExecStart={long}\n"),
+    ):
+        assert any("longer than 131071" in line for line in said(ported))
+        assert len(render(ported, "x")) < 2000
+
+
 def test_what_only_an_odd_app_has() -> None:
     ported = from_json(
         '[{"name": "", "script": "a.js", "disable_logs": "maybe", "treekill": "x", "args": "", "max_memory_restart": "lots"}]'

@@ -17,6 +17,7 @@ _ASSIGN = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
 _META = re.compile(r"[|&;<>()$`*?\[\]\n]|(?:^|\s)[~#!{}]|=~")
 _BUILTIN = {"cd", "export", "source", ".", "exec", "set", "ulimit", "umask", "if", "while", "for", "until", "case"}
+LONGEST = 131_071  # bytes of one argument (MAX_ARG_STRLEN, execve(2))
 HOLE = "\x01"  # stands on both sides of the name of a variable that is not known here
 
 
@@ -31,6 +32,8 @@ class Command:
 
 def split(text: str) -> list[str]:
     """Split as a shell does; raise ValueError, in words, where a quote is open."""
+    if len(text) > LONGEST:
+        raise ValueError(f"longer than {LONGEST} letters, which the system takes for no argument")
     try:
         return shlex.split(text)
     except ValueError as exc:

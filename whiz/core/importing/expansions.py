@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from whiz.core.importing.command import HOLE
+from whiz.core.importing.command import HOLE, LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,8 @@ def expand(text: str, known: Mapping[str, str | int]) -> str:
 
 def variables(text: str) -> dict[str, str]:
     """Read A="1",B=2 as supervisor does, its quirks included; raise ValueError."""
+    if len(text) > LONGEST:
+        raise ValueError(f"longer than {LONGEST} letters, which the system takes for no variable")
     lexer = shlex.shlex(text)
     lexer.wordchars += "/.+-():" + HOLE
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core import keys
 from whiz.core.errors import ManifestError, Problem
+from whiz.core.importing.command import LONGEST
 from whiz.core.importing.values import Entry, Kind, Ported, Remark, Translation
 from whiz.core.order import cycles
 from whiz.core.shape import Node, Report, good_name
@@ -44,6 +45,8 @@ def refused(key: str, held: object) -> str:
     top, _, below = key.partition(".")
     if key == "run" and isinstance(held, list | tuple) and str([*held, ""][0]).startswith("~"):
         return "'~' is not expanded"
+    if key == "run" and isinstance(held, list | tuple) and sum(len(str(w)) for w in held) > LONGEST:
+        return f"longer than {LONGEST} letters, which the system takes for no argument"
     report = Report("")
     keys.PROGRAM.read(tree({top: {below: held} if below else held, **({} if top == "run" else {"run": "/"})}), report)
     return "; ".join(p.message for p in report.problems)
@@ -148,7 +151,7 @@ class Ledger:
             if entry[:4] not in self._told:
                 self.say(Kind.SAME, entry, why)
         for entry in self._entries:
-            if entry[:4] not in self._seen | self._told:
+            if entry[:4] not in self._seen and entry[:4] not in self._told:
                 self.say(Kind.LOST, entry, "unknown: no reference names this option here", "is it misspelt?")
         order = {f: i for i, f in enumerate(dict.fromkeys(e.file for e in self._entries))}
         remarks = [replace(r, programs=programs) for r, programs in self._remarks.items()]
