@@ -42,6 +42,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:
     """Return what carries out a command; those that only ask are imported only then."""
+    if name == "import":
+        from whiz.face.importing import carry as ported  # noqa: PLC0415
+
+        return ported
     from whiz.face import commands  # noqa: PLC0415
 
     if (found := getattr(commands, name, None)) is None:

@@ -17,7 +17,8 @@ exit status:
   0   every wish holds
   1   something failed: a program cannot run, gave up, or keeps failing
   2   bad usage, or a whizzifest that cannot be used (the last good one stays in force)
-  3   changes are pending (check), or not everything has converged yet (apply)
+  3   changes are pending (check), not everything has converged yet (apply), or not
+      all was carried over (import)
   75  another whiz is at work on the same home"""
 
 MAIN = """\
@@ -176,6 +177,20 @@ examples:
   whiz doctor --json | jq '.findings[] | select(.grade != "ok")'
 """,
     ),
+    "import": (
+        "print a whizzifest made of other supervisors' files",
+        """\
+Read supervisord.conf, a Procfile, pm2's ecosystem file, systemd's units, the older
+whizzifest or its hitlist; print a YAML whizzifest, and on stderr what it does not hold,
+with place and reason. Nothing else is read or changed. Here exit status 3 says that
+something was not carried over, and 2 that a file cannot be read.
+
+examples:
+  whiz import /etc/supervisor/supervisord.conf > whizzifest.yaml
+  whiz import /etc/systemd/system/{web,worker@1}.service | less
+  whiz import --format procfile - < Procfile.dev
+""",
+    ),
     "schema": (
         "print the JSON Schema of a YAML whizzifest",
         """\
@@ -194,6 +209,8 @@ examples:
 """,
     ),
 }
+
+_FORMATS = ("supervisor", "procfile", "pm2", "systemd", "older", "hitlist")  # as whiz/core/importing/guess.py has them
 
 
 class _Parser(argparse.ArgumentParser):
@@ -272,6 +289,9 @@ def _options(name: str, add: Callable[..., argparse.Action]) -> None:
         add("-f", "--follow", action="store_true", help="go on as it comes")
     if name in ("logs", "history", "events"):
         add("-n", "--lines", type=_count, default=20, help="how many lines (default: 20)")
+    if name == "import":
+        add("files", metavar="FILE", nargs="+", help="what to read; - is stdin")
+        add("--format", choices=_FORMATS, help="what it is, where name and text do not tell")
     if name == "completion":
         add("shell", choices=("bash", "zsh"))
 

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/whiz
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_whiz_subparsers=(check apply run status logs hold unhold restart history events explain doctor schema completion)
+_shtab_whiz_subparsers=(check apply run status logs hold unhold restart history events explain doctor import schema completion)
 
 _shtab_whiz_check_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --allow-empty)
 _shtab_whiz_apply_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait --allow-empty)
@@ -19,14 +19,16 @@ _shtab_whiz_history_option_strings=(-h --help -m --manifest --home --json -q --q
 _shtab_whiz_events_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose -f --follow -n --lines)
 _shtab_whiz_explain_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
 _shtab_whiz_doctor_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
+_shtab_whiz_import_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --format)
 _shtab_whiz_schema_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
 _shtab_whiz_completion_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
 _shtab_whiz_option_strings=(-h --help --version -m --manifest --home --json -q --quiet -v --verbose)
 
 
 
+_shtab_whiz_import___format_choices=(supervisor procfile pm2 systemd older hitlist)
 _shtab_whiz_completion_pos_0_choices=(bash zsh)
-_shtab_whiz_pos_0_choices=(check apply run status logs hold unhold restart history events explain doctor schema completion)
+_shtab_whiz_pos_0_choices=(check apply run status logs hold unhold restart history events explain doctor import schema completion)
 
 _shtab_whiz_check__h_nargs=0
 _shtab_whiz_check___help_nargs=0
@@ -128,6 +130,14 @@ _shtab_whiz_doctor__q_nargs=0
 _shtab_whiz_doctor___quiet_nargs=0
 _shtab_whiz_doctor__v_nargs=0
 _shtab_whiz_doctor___verbose_nargs=0
+_shtab_whiz_import_pos_0_nargs=+
+_shtab_whiz_import__h_nargs=0
+_shtab_whiz_import___help_nargs=0
+_shtab_whiz_import___json_nargs=0
+_shtab_whiz_import__q_nargs=0
+_shtab_whiz_import___quiet_nargs=0
+_shtab_whiz_import__v_nargs=0
+_shtab_whiz_import___verbose_nargs=0
 _shtab_whiz_schema__h_nargs=0
 _shtab_whiz_schema___help_nargs=0
 _shtab_whiz_schema___json_nargs=0

@@ -18,6 +18,7 @@ _shtab_whiz_commands() {
     explain:'The wish, the facts, the decision and when whiz will look again.'
     history:'Print starts, stops and ends with their reasons. What is kept is bounded.'
     hold:'Stop the programs and keep them down until unhold; a hold survives whiz and'
+    import:'Read supervisord.conf, a Procfile, pm2'"'"'s ecosystem file, systemd'"'"'s units, the older'
     logs:'Print the end of a program'"'"'s output; -f goes on printing as it comes, also when'
     restart:'End the present run of each program and start another; a program in back-off'
     run:'The same turn as apply, resident: wakes when a program ends, when the whizzifest or'
@@ -148,6 +149,20 @@ _shtab_whiz_hold_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_whiz_hold_defaults_added=0
 
+_shtab_whiz_import_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--format[what it is, where name and text do not tell]:format:(supervisor procfile pm2 systemd older hitlist)"
+  "(*):what to read\; - is stdin:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_import_defaults_added=0
+
 _shtab_whiz_logs_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
@@ -260,6 +275,7 @@ _shtab_whiz() {
         explain) _arguments -C -s $_shtab_whiz_explain_options ;;
         history) _arguments -C -s $_shtab_whiz_history_options ;;
         hold) _arguments -C -s $_shtab_whiz_hold_options ;;
+        import) _arguments -C -s $_shtab_whiz_import_options ;;
         logs) _arguments -C -s $_shtab_whiz_logs_options ;;
         restart) _arguments -C -s $_shtab_whiz_restart_options ;;
         run) _arguments -C -s $_shtab_whiz_run_options ;;
