@@ -48,7 +48,7 @@ BEHAVIOURS = (
         "port", "A restarted program finds its port free, though a worker closes it a second late", stopping.port
     ),
     Behaviour("spin", "A program that fails at once, with every delay at 0, does not spin", stopping.spin),
-    Behaviour("named", "And its status has a word for that", stopping.named),
+    Behaviour("named", "And its status tells it from one that runs, and from one that was stopped", stopping.named),
     Behaviour("no-op", "A reload of the same configuration keeps pids", reloading.same),
     Behaviour("changed", "A changed entry changes only itself", reloading.changed),
     Behaviour("removed", "A removed entry ends; the same program started by hand is left alone", reloading.removed),

@@ -6,6 +6,7 @@ A report: a peer that fails a row is no error. Exit code 1 says that whiz did.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pickle
@@ -23,7 +24,7 @@ from keepers import Whiz
 from keepers_more import KEEPERS
 from node import DOCS, commit, facts, install
 from resident import in_memory, installed, tell
-from trial import Odd, Trial, reaper
+from trial import Trial, adopt, beneath, end
 from verdict import LACKS, ODD, PASS, Verdict
 from words import section, table
 
@@ -53,7 +54,13 @@ def main() -> int:
     place = tempfile.mkdtemp(prefix="whiz-bench-report-") if part else DOCS
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that was started is ended
     began = time.strftime("%Y-%m-%d %H:%M")
-    with tempfile.TemporaryDirectory(prefix="whiz-bench-") as lent, in_memory() as memory, reaper():
+    adopt()
+    with (
+        tempfile.TemporaryDirectory(prefix="whiz-bench-") as lent,
+        in_memory() as memory,
+        contextlib.ExitStack() as last,
+    ):
+        last.callback(end)
         whiz = install(lent)[1]
         wanted = [k for k in (Whiz(whiz, commit()), *(k() for k in KEEPERS)) if not only or k.name in only]
         keepers, absent = installed(wanted, args.room or lent)
@@ -120,14 +127,17 @@ def one(key: str, base: str, quick: str) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     keeper = pickle.load(sys.stdin.buffer)  # noqa: S301  from our own parent
     behaviour = next(b for b in BEHAVIOURS if b.key == key)
-    with reaper():
+
+    def work() -> int:
         try:
             verdict = behaviour.shown(Trial(keeper, base, quick=bool(quick)))
-        except (Odd, OSError, ValueError, LookupError, subprocess.SubprocessError) as exc:
+        except Exception as exc:  # noqa: BLE001  whatever it is, this is the one cell that it spoils
             traceback.print_exc()
             verdict = Verdict(ODD, " ".join(str(exc).split()))
-    print(json.dumps([verdict.word, verdict.seen]))
-    return 0
+        print(json.dumps([verdict.word, verdict.seen]), flush=True)
+        return 0
+
+    return beneath(work)
 
 
 # -- saying

@@ -9,7 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import subjects
-from verdict import Verdict, counted, judged, lacking
+from verdict import Verdict, counted, judged, lacking, many
 
 if TYPE_CHECKING:
     from trial import Trial
@@ -55,15 +55,11 @@ def _kept(trial: Trial, pid: int, seen: str) -> Verdict:
     """Kill a program, which must come back once."""
     n = trial.starts("a")
     os.kill(pid, signal.SIGKILL)
-    back = trial.within(lambda: trial.starts("a") > n, 20)
+    back = trial.within(lambda: trial.starts("a") > n)
     trial.calm()
     copies = trial.copies("a")
     ok = back and len(copies) == 1 and pid not in copies
-    return judged(ok, f"{seen}; after kill -9 of a: {len(copies)} {_copies(copies)}")
-
-
-def _copies(found: list[int]) -> str:
-    return "copy" if len(found) == 1 else "copies"
+    return judged(ok, f"{seen}; after kill -9 of a: {many(len(copies), 'copy', 'copies')}")
 
 
 def torn(trial: Trial) -> Verdict:
@@ -108,7 +104,7 @@ def forged(trial: Trial) -> Verdict:
     if stranger.poll() is not None:
         heard.append("KILL")
     seen = (
-        f"{where} forged: {len(copies)} {_copies(copies)}, the stranger {'counts' if taken else 'does not count'} as"
+        f"{where} forged: {many(len(copies), 'copy', 'copies')}, the stranger {'counts' if taken else 'does not count'} as"
         f" the program and {'got ' + ', '.join(heard) if heard else 'got no signal'} at the stop"
     )
     return judged(len(copies) == 1 and not taken and not heard, seen)
@@ -140,7 +136,9 @@ def clock(trial: Trial) -> Verdict:
         trial.calm()
         again = {n: trial.starts(n) - k for n, k in starts.items()}
         if both(trial) != before or any(again.values()):
-            return judged(False, f"clock to {step}: {sum(again.values())} starts, copies {counted(both(trial))}")
+            return judged(
+                False, f"clock to {step}: {many(sum(again.values()), 'start')}, copies {counted(both(trial))}"
+            )
         if not set(own[:1]) & set(trial.supervisors(trial.keeper.parts)):
             return judged(False, f"clock to {step}: the supervisor ended")
         back = _kept(trial, before["a"][0], f"clock to {step}")

@@ -128,7 +128,10 @@ class Whiz(Keeper, peers.Whiz):
 class Supervisord(Keeper, peers.Supervisord):
     """supervisord."""
 
-    settings = "`stopasgroup` and `killasgroup`; told by `supervisorctl`, reload is its `update`"
+    settings = (
+        "`stopasgroup` and `killasgroup`; `startsecs=0`, its only delay, but where a program is to pause; told by"
+        " `supervisorctl`, reload is its `update`"
+    )
     parts, file = ("supervisord",), "supervisord.conf"
     words: ClassVar = {
         "stop": ("stop", NAME),
@@ -141,7 +144,7 @@ class Supervisord(Keeper, peers.Supervisord):
 
     def tool(self, base: str) -> list[str]:
         """Return the command that talks to it."""
-        return [f"{self.place}/bin/supervisorctl", "-s", f"unix://{base}/sock"]
+        return [f"{self.place}/bin/supervisorctl", "-c", f"{base}/ctl.conf"]
 
     def configure(self, base: str, entries: Sequence[Entry]) -> None:
         """Write one file."""
@@ -162,6 +165,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
             for e in entries
         ]
         peers.put(f"{base}/{self.file}", head, *programs)
+        peers.put(f"{base}/ctl.conf", f"[supervisorctl]\nserverurl=unix://{base}/sock\n")  # also while that is broken
 
     def state(self, trial: Trial, name: str) -> tuple[str, int | None]:
         """Ask `supervisorctl status`."""
@@ -175,8 +179,8 @@ class Circus(Keeper, peers.Circus):
     """circusd."""
 
     settings = (
-        "`check_delay = 1`, `stop_children`; its plugin Flapping where a program fails; told by `circusctl`, `--waiting`;"
-        " reload is its `reloadconfig`"
+        "`check_delay = 1`, `stop_children`; its plugin Flapping where a program fails; told by `circusctl`"
+        " `--waiting`; reload is its `reloadconfig`"
     )
     parts, calm, file = ("circusd",), 4.0, "circus.ini"
     words: ClassVar = {

@@ -109,7 +109,7 @@ class S6(Runit, peers.S6):
     settings = (
         "`s6-setlock` in each run file, so that no second copy runs beside the first (`lock-fd` would do that, but does"
         " not in this version: the supervisor takes the lock itself, and loses it when it is killed); `timeout-kill`;"
-        " `s6-permafailon` in the finish file where a program fails; s6-log for output; told by `s6-svc` with `-w`;"
+        " s6-log for output; told by `s6-svc` with `-w`;"
         " reload is `s6-svscanctl -an`"
     )
     parts, calm = ("s6-svscan", "s6-supervise"), 3.0
@@ -130,8 +130,6 @@ class S6(Runit, peers.S6):
         _script(f"{place}/run", f"exec 2>&1\nexec {self.which('s6-setlock')} lock {line}\n")
         peers.put(f"{place}/timeout-kill", f"{GRACE * 1000}\n")
         _script(f"{place}/log/run", f"exec {self.which('s6-log')} n3 s100000 ./main\n")
-        if entry.pace == "spin":
-            _script(f"{place}/finish", "exec s6-permafailon 60 3 1-255 true\n")
 
     def state(self, trial: Trial, name: str) -> tuple[str, int | None]:
         """Ask `s6-svstat`; "down, want up" is its word for what it will start again."""
@@ -154,7 +152,7 @@ class Monit(Keeper, peers.Monit):
 
     settings = (
         "`set daemon 1`, `check process … with pidfile`, start and stop by Debian's `start-stop-daemon`"
-        f" (`--retry TERM/{GRACE}/KILL/5`); `if 3 restarts within 5 cycles then unmonitor` where a program fails;"
+        f" (`--retry TERM/{GRACE}/KILL/5`); where a program fails, its start `with timeout 1 seconds`;"
         " `monit stop` returns before it is done, so done is when `monit status` says that it is no longer monitored"
     )
     parts, calm, file = ("monit",), 6.0, "monitrc"  # it looks each second, and waits for what it starts and stops
@@ -164,7 +162,10 @@ class Monit(Keeper, peers.Monit):
         "restart": ("restart", NAME),
         "reload": ("reload",),
     }
-    lacks: ClassVar = {"output": "it does not take its programs' output"}
+    lacks: ClassVar = {
+        "output": "it does not take its programs' output",
+        "changed": "a changed start program is used at the next start: who edits it restarts that service",
+    }
 
     def tool(self, base: str) -> list[str]:
         """Return the command that talks to it."""
@@ -180,10 +181,11 @@ class Monit(Keeper, peers.Monit):
             line = " ".join(["--startas", e.path, *(("--", *e.words) if e.words else ())])
             start = f"{daemon} --start --background --make-pidfile --pidfile {pidfile} {line}"
             stop = f"{daemon} --stop --oknodo --pidfile {pidfile} --retry TERM/{GRACE}/KILL/5"
+            wait = 1 if e.pace else PATIENCE
             checks.append(
                 f"check process {e.name} with pidfile {pidfile}\n"
-                f'  start program = "{start}"\n  stop program = "{stop}" with timeout {PATIENCE} seconds\n'
-                + ("  if 3 restarts within 5 cycles then unmonitor\n" if e.pace == "spin" else "")
+                f'  start program = "{start}" with timeout {wait} seconds\n'
+                f'  stop program = "{stop}" with timeout {PATIENCE} seconds\n'
             )
         peers.put(f"{base}/{self.file}", "set daemon 1\n", own, *checks, mode=0o600)
 

@@ -6,16 +6,19 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from enduring import both, pair
-from verdict import Verdict, counted, judged
+from verdict import PASS, Verdict, counted, judged, many
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trial import Trial
 
 
 def _same(trial: Trial, before: dict[str, list[int]], how: str) -> Verdict:
-    after, starts = both(trial), sum(trial.starts(n) for n in before) - len(before)
+    """Compare with what ran before: who was started anew has another pid."""
+    after = both(trial)
     kept = "the same pids" if after == before else "other pids"
-    return judged(after == before and not starts, f"{how}: copies {counted(after)}, {kept}, {starts} new starts")
+    return judged(after == before, f"{how}: copies {counted(after)}, {kept}")
 
 
 def same(trial: Trial) -> Verdict:
@@ -36,7 +39,7 @@ def changed(trial: Trial) -> Verdict:
     after = both(trial)
     new = trial.marks("a").count("start changed")
     seen = (
-        f"a: {new} start with the new argument, copies {len(after['a'])}; b: copies {len(after['b'])},"
+        f"a: {many(new, 'start')} with the new argument, copies {len(after['a'])}; b: copies {len(after['b'])},"
         f" {'the same pid' if after['b'] == before['b'] else 'another pid'}"
     )
     return judged(new == 1 and len(after["a"]) == 1 and after["a"] != before["a"] and after["b"] == before["b"], seen)
@@ -64,29 +67,31 @@ def removed(trial: Trial) -> Verdict:
 
 def broken(trial: Trial) -> Verdict:
     """Read what makes no sense, and then what is right again."""
-    before = pair(trial)
-    trial.keeper.damage(trial.base)
-    said = trial.reload()
-    found = _same(trial, before, "broken")
-    if found.word != "pass":
-        return found
-    trial.write(*trial.entries)
-    trial.reload()
-    found = _same(trial, before, f"broken{' (refused)' if said else ''} and mended")
-    return found if trial.answers() else judged(False, found.seen + ", but the supervisor answers no more")
+    pair(trial)
+    return _harmed(trial, "broken", trial.keeper.damage)
 
 
 def empty(trial: Trial) -> Verdict:
     """Read nothing at all: a configuration of no bytes, and none."""
-    before = pair(trial)
-    seen = []
-    for how, harm in (("of no bytes", trial.keeper.empty), ("missing", trial.keeper.remove)):
-        harm(trial.base)
-        trial.reload()
-        found = _same(trial, before, how)
-        if found.word != "pass" or not trial.answers():
-            return judged(False, found.seen + ("" if trial.answers() else ", the supervisor answers no more"))
-        seen.append(found.seen)
-        trial.write(*trial.entries)
-        trial.reload()
-    return judged(True, "; ".join(seen))
+    pair(trial)
+    first = _harmed(trial, "of no bytes", trial.keeper.empty)
+    if first.word != PASS:
+        return first
+    second = _harmed(trial, "missing", trial.keeper.remove)
+    return Verdict(second.word, f"{first.seen}; {second.seen}")
+
+
+def _harmed(trial: Trial, how: str, harm: Callable[[str], None]) -> Verdict:
+    """Harm the configuration and have it read; mend it, and see whether the supervisor is still there to read that."""
+    before = both(trial)
+    harm(trial.base)
+    said = trial.reload()
+    found = _same(trial, before, how + (" (refused)" if said else ""))
+    if found.word != PASS:
+        return found
+    trial.write(*trial.entries)
+    trial.reload()
+    if not trial.answers():
+        return judged(False, f"{found.seen}, but mended the supervisor answers no more")
+    after = both(trial)
+    return judged(all(len(p) == 1 for p in after.values()), f"{found.seen}; mended: copies {counted(after)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import subjects
 from trial import ANSWER
-from verdict import Verdict, judged
+from verdict import Verdict, judged, many
 
 if TYPE_CHECKING:
     import subprocess
@@ -40,7 +40,7 @@ def _tree(trial: Trial, text: str) -> Verdict:
     later = trial.copies("a", guest=True)
     seen = (
         f"when the stop said done: {len(program)} of 1 program and {len(left)} of 1 grandchild lived;"
-        f" {trial.keeper.calm:.0f} s later {len(later)} grandchild{f' ({said})' if said else ''}"
+        f" {trial.keeper.calm:.0f} s later {many(len(later), 'grandchild', 'grandchildren')}{f' ({said})' if said else ''}"
     )
     return judged(not (left or program or later or said), seen)
 
@@ -71,12 +71,8 @@ def restarting(trial: Trial) -> Verdict:
         _returned([restart])
     trial.calm()
     copies = trial.copies("a")
-    seen = f"{_lived(copies)} {trial.keeper.calm:.0f} s after both commands had returned, {trial.starts('a')} starts"
+    seen = f"{many(len(copies), 'copy', 'copies')} lived {trial.keeper.calm:.0f} s after both commands had returned, {many(trial.starts('a'), 'start')}"
     return judged(not copies, seen + (f"; the stop said: {said}" if said else ""))
-
-
-def _lived(found: list[int]) -> str:
-    return f"{len(found)} {'copy' if len(found) == 1 else 'copies'} lived"
 
 
 def twenty(trial: Trial) -> Verdict:
@@ -88,8 +84,8 @@ def twenty(trial: Trial) -> Verdict:
     trial.calm(2)
     copies, overlaps = trial.copies("a"), trial.marks("a").count("overlap")
     seen = (
-        f"{returned} of {MANY} commands returned; {trial.starts('a') - 1} starts, {overlaps} beside a predecessor;"
-        f" {_lived(copies)} after"
+        f"{returned} of {MANY} commands returned; {many(trial.starts('a') - 1, 'start')}, {overlaps} beside a predecessor;"
+        f" {many(len(copies), 'copy', 'copies')} lived after"
     )
     return judged(returned == MANY and len(copies) == 1 and copies != before and not overlaps, seen)
 
@@ -116,14 +112,14 @@ def port(trial: Trial) -> Verdict:
     trial.ask(*trial.keeper.told(trial.base, "restart", "a"))
     back = trial.within(lambda: trial.marks("a").count("bound") > 1, 15)
     taken = trial.marks("a").count("taken")
-    seen = f"{taken} starts found the port taken; it listened {'again' if back else 'no more within 15 s'}"
+    seen = f"{many(taken, 'start')} found the port taken; it listened {'again' if back else 'no more within 15 s'}"
     return judged(back and not taken, seen)
 
 
 def spin(trial: Trial) -> Verdict:
     """Count the starts of a program that fails at once, with no delay set."""
     have = _spinning(trial)
-    return judged(have <= STARTS, f"{have} starts in {WATCH:.0f} s")
+    return judged(have <= STARTS, f"{many(have, 'start')} in {WATCH:.0f} s")
 
 
 def named(trial: Trial) -> Verdict:
@@ -131,14 +127,14 @@ def named(trial: Trial) -> Verdict:
     have = _spinning(trial, trial.program("fine", subjects.PLAIN), trial.program("halted", subjects.PLAIN))
     trial.stop("halted")
     fine, halted = trial.state("fine"), trial.state("halted")
-    usual, words = {fine, halted}, [""]
+    usual, words = {fine, halted, ""}, [""]
     end = time.monotonic() + SETTLED
     while time.monotonic() < end and (len(set(words)) > 1 or usual & set(words)):
         words = []
         for _ in range(LOOKS):  # while it is alive for a moment, "running" is the truth
             words.append(trial.state("a"))
             time.sleep(LOOK)
-    seen = f"after {have} starts {LOOKS} looks said {_quoted(sorted(set(words)))}; of one that runs it said"
+    seen = f"{many(have, 'start')} in {WATCH:.0f} s; then {LOOKS} looks said {_quoted(sorted(set(words)))}; of one that runs it said"
     seen += f' "{fine}", of one that was stopped "{halted}"'
     return judged(len(set(words)) == 1 and not usual & set(words) and fine != halted, seen)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
+ISOLATED = "-IS"  # how Python is called
+
 START = """#!/bin/sh
 echo "start $*" >>{marks}
 exec 8>>{marks}.lock
@@ -18,10 +20,10 @@ PLAIN = START + "exec /bin/sleep {seconds}\n"
 
 FAILS = START + "exit 1\n"
 
-SLOW = (  # takes a second to stop
+SLOW = (  # takes three seconds to stop
     START
     + """\
-trap 'echo term >>{marks}; sleep 1; exit 0' TERM
+trap 'trap "" TERM INT; echo term >>{marks}; sleep 3; exit 0' TERM INT
 while :; do sleep 0.05; done
 """
 )
@@ -53,7 +55,7 @@ exec /bin/sleep {seconds}
 """
 )
 
-SERVER = """#!{python} -IS
+SERVER = """#!{python} {isolated}
 import os, signal, socket, sys, time
 def mark(word):
     with open("{marks}", "a") as f:
@@ -71,14 +73,19 @@ except OSError:
 def late(*_):
     time.sleep(1)
     os._exit(0)
-if os.fork() == 0:
-    signal.signal(signal.SIGTERM, late)
-else:
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+def told(*_):
+    os.kill(worker, signal.SIGTERM)
+    os._exit(0)
+for name in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(name, late)
+worker = os.fork()
+if worker:
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, told)
     mark("bound")
 while True:
     time.sleep(60)
-"""  # its worker holds the port for a second longer than the program lives
+"""  # it tells its worker and ends; the worker, which holds the port, ends a second later
 
 STRANGER = """#!/bin/sh
 for name in HUP INT QUIT USR1 USR2 TERM; do trap "echo $name >>{marks}" $name; done
@@ -92,7 +99,12 @@ def written(base: str, name: str, text: str, **words: object) -> str:
     for place in ("programs", "marks"):
         os.makedirs(f"{base}/{place}", exist_ok=True)
     path = f"{base}/programs/{name}"
-    for word, value in {"marks": f"{base}/marks/{name}", "python": sys.executable, **words}.items():
+    for word, value in {
+        "marks": f"{base}/marks/{name}",
+        "python": sys.executable,
+        "isolated": ISOLATED,
+        **words,
+    }.items():
         text = text.replace(f"{{{word}}}", str(value))
     with open(path, "w", encoding="ascii") as f:
         f.write(text)

@@ -15,11 +15,12 @@ import subjects
 from sleeps import pids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from keepers import Keeper
 
 PATIENCE = 30.0  # s for what should come to pass
+MUTE = 10.0  # s for it to answer
 ANSWER = 45.0  # s for a command to return
 PR_SET_CHILD_SUBREAPER = 36
 GUEST = "9"  # what a grandchild's argument has more than the program's
@@ -79,7 +80,7 @@ class Trial:
     def again(self) -> None:
         """Start it again, wait until it answers, and let it act."""
         self.start()
-        self.until(self.answers, "it answers")
+        self.within(self.answers, MUTE)  # one that does not is judged by what becomes of its programs
         self.calm()
 
     def kill(self, *, everyone: bool = True, programs: bool = False) -> None:
@@ -174,7 +175,7 @@ class Trial:
 
     def supervisors(self, names: tuple[str, ...]) -> list[int]:
         """Return the supervisor's processes of these names."""
-        return sorted(p for p in descendants() if _comm(p).startswith(names)) if names else []
+        return sorted(p for p in descendants(os.getppid()) if _comm(p).startswith(names)) if names else []
 
     def calm(self, times: float = 1) -> None:
         """Give the supervisor the time in which it would surely have acted."""
@@ -198,40 +199,54 @@ class Trial:
 # -- processes
 
 
-@contextlib.contextmanager
-def reaper() -> Iterator[None]:
-    """Inherit every orphan that comes to be below us, and at the end kill exactly what descends from us."""
+def beneath(work: Callable[[], int]) -> int:
+    """Do something in a child, inherit and reap every orphan below, and at the end kill exactly what descends from us.
+
+    As init would: a dead orphan that nobody reaps looks alive to who asks by its pid.
+    """
+    adopt()
+    child = os.fork()
+    if child == 0:
+        os._exit(work())
+    try:
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            if pid == child:
+                return os.waitstatus_to_exitcode(status)
+    finally:
+        end()
+
+
+def adopt() -> None:
+    """Inherit what is orphaned below us."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-    try:
-        yield
-    finally:
-        while left := descendants():
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
-            _reap()
 
 
-def descendants() -> list[int]:
-    """Return every living process that descends from this one; the dead among its children are reaped."""
+def end() -> None:
+    """Kill what descends from us, until nothing does."""
+    while left := descendants(os.getpid()):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.02)
+
+
+def descendants(of: int) -> set[int]:
+    """Return every living process that descends from one."""
     parents = {}
     for pid in pids():
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, IndexError):
             state, parent = _stat(pid)
             if state not in "ZX":
                 parents[pid] = parent
-    found = {os.getpid()}
+    found = {of}
     while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
         found |= more
-    return sorted(found - {os.getpid()})
-
-
-def _reap() -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+    return found - {of}
 
 
 def _stat(pid: int) -> tuple[str, int]:
@@ -267,6 +282,7 @@ def _is(pid: int, word: str, path: str) -> bool:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as f:
             argv = f.read().decode(errors="replace").split("\0")[:-1]
-        return argv[:1] != [] and (argv[-1] == word or path in argv[1:3]) and _lives(pid)
+        script = argv[2:3] if argv[1:2] == [subjects.ISOLATED] else argv[1:2]
+        return (argv[-1:] == [word] or (path != "" and script == [path])) and _lives(pid)
     except OSError:
         return False

@@ -25,6 +25,11 @@ def lacking(why: str) -> Verdict:
     return Verdict(LACKS, why)
 
 
+def many(n: int, one: str, more: str = "") -> str:
+    """Say how many."""
+    return f"{n} {one if n == 1 else more or one + 's'}"
+
+
 def counted(copies: dict[str, list[int]]) -> str:
     """Say how many copies of each program live."""
     return ", ".join(f"{name} {len(found)}" for name, found in sorted(copies.items()))
