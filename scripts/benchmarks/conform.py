@@ -23,8 +23,9 @@ from behaviours import BEHAVIOURS
 from keepers import Whiz
 from keepers_more import KEEPERS
 from node import DOCS, commit, facts, install
+from processes import adopt, beneath, end
 from resident import in_memory, installed, tell
-from trial import Trial, adopt, beneath, end
+from trial import Trial
 from verdict import LACKS, ODD, PASS, Verdict
 from words import section, table
 

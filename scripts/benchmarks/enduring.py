@@ -51,6 +51,10 @@ def _killed(trial: Trial, *, everyone: bool) -> Verdict:
     return _kept(trial, before["a"][0], seen)
 
 
+def _copies(found: list[int]) -> str:
+    return many(len(found), "copy", "copies")
+
+
 def _kept(trial: Trial, pid: int, seen: str) -> Verdict:
     """Kill a program, which must come back once."""
     n = trial.starts("a")
@@ -59,7 +63,7 @@ def _kept(trial: Trial, pid: int, seen: str) -> Verdict:
     trial.calm()
     copies = trial.copies("a")
     ok = back and len(copies) == 1 and pid not in copies
-    return judged(ok, f"{seen}; after kill -9 of a: {many(len(copies), 'copy', 'copies')}")
+    return judged(ok, f"{seen}; after kill -9 of a: {_copies(copies)}")
 
 
 def torn(trial: Trial) -> Verdict:
@@ -104,7 +108,7 @@ def forged(trial: Trial) -> Verdict:
     if stranger.poll() is not None:
         heard.append("KILL")
     seen = (
-        f"{where} forged: {many(len(copies), 'copy', 'copies')}, the stranger {'counts' if taken else 'does not count'} as"
+        f"{where} forged: {_copies(copies)}, the stranger {'counts' if taken else 'does not count'} as"
         f" the program and {'got ' + ', '.join(heard) if heard else 'got no signal'} at the stop"
     )
     return judged(len(copies) == 1 and not taken and not heard, seen)

@@ -40,7 +40,7 @@ def _tree(trial: Trial, text: str) -> Verdict:
     later = trial.copies("a", guest=True)
     seen = (
         f"when the stop said done: {len(program)} of 1 program and {len(left)} of 1 grandchild lived;"
-        f" {trial.keeper.calm:.0f} s later {many(len(later), 'grandchild', 'grandchildren')}{f' ({said})' if said else ''}"
+        f" {trial.keeper.calm:.0f} s later {len(later)} of 1{f' ({said})' if said else ''}"
     )
     return judged(not (left or program or later or said), seen)
 
@@ -71,8 +71,13 @@ def restarting(trial: Trial) -> Verdict:
         _returned([restart])
     trial.calm()
     copies = trial.copies("a")
-    seen = f"{many(len(copies), 'copy', 'copies')} lived {trial.keeper.calm:.0f} s after both commands had returned, {many(trial.starts('a'), 'start')}"
+    seen = f"{_copies(copies)} lived {trial.keeper.calm:.0f} s after both commands had returned"
+    seen += f", {many(trial.starts('a'), 'start')} in all"
     return judged(not copies, seen + (f"; the stop said: {said}" if said else ""))
+
+
+def _copies(found: list[int]) -> str:
+    return many(len(found), "copy", "copies")
 
 
 def twenty(trial: Trial) -> Verdict:
@@ -84,8 +89,9 @@ def twenty(trial: Trial) -> Verdict:
     trial.calm(2)
     copies, overlaps = trial.copies("a"), trial.marks("a").count("overlap")
     seen = (
-        f"{returned} of {MANY} commands returned; {many(trial.starts('a') - 1, 'start')}, {overlaps} beside a predecessor;"
-        f" {many(len(copies), 'copy', 'copies')} lived after"
+        f"{returned} of {MANY} commands returned; {many(trial.starts('a') - 1, 'start')},"
+        f" {overlaps} beside a predecessor;"
+        f" {_copies(copies)} lived after"
     )
     return judged(returned == MANY and len(copies) == 1 and copies != before and not overlaps, seen)
 
@@ -134,8 +140,8 @@ def named(trial: Trial) -> Verdict:
         for _ in range(LOOKS):  # while it is alive for a moment, "running" is the truth
             words.append(trial.state("a"))
             time.sleep(LOOK)
-    seen = f"{many(have, 'start')} in {WATCH:.0f} s; then {LOOKS} looks said {_quoted(sorted(set(words)))}; of one that runs it said"
-    seen += f' "{fine}", of one that was stopped "{halted}"'
+    seen = f"{many(have, 'start')} in {WATCH:.0f} s; then {LOOKS} looks said {_quoted(sorted(set(words)))};"
+    seen += f' of one that runs it said "{fine}", of one that was stopped "{halted}"'
     return judged(len(set(words)) == 1 and not usual & set(words) and fine != halted, seen)
 
 

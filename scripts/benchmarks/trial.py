@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import subjects
+from processes import comm, descendants, is_program, lives, parent_of
 from sleeps import pids
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 PATIENCE = 30.0  # s for what should come to pass
 MUTE = 10.0  # s for it to answer
 ANSWER = 45.0  # s for a command to return
-PR_SET_CHILD_SUBREAPER = 36
 GUEST = "9"  # what a grandchild's argument has more than the program's
 
 
@@ -91,7 +90,7 @@ class Trial:
         for pid in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.until(lambda: not any(_lives(p) for p in victims), "what was killed is gone")
+        self.until(lambda: not any(lives(p) for p in victims), "what was killed is gone")
 
     def change(self, name: str, *words: str) -> None:
         """Give a program other arguments in the configuration."""
@@ -170,12 +169,12 @@ class Trial:
         """Return the living processes that are this program, or its grandchild."""
         word = self.seconds[name] + (GUEST if guest else "")
         path = "" if guest else f"{self.base}/programs/{name}"
-        found = {p for p in pids() if _is(p, word, path)}
-        return sorted(p for p in found if _parent(p) not in found)  # a shell's child is its copy until it executes
+        found = {p for p in pids() if is_program(p, word, path)}
+        return sorted(p for p in found if parent_of(p) not in found)  # a shell's child is its copy until it executes
 
     def supervisors(self, names: tuple[str, ...]) -> list[int]:
         """Return the supervisor's processes of these names."""
-        return sorted(p for p in descendants(os.getppid()) if _comm(p).startswith(names)) if names else []
+        return sorted(p for p in descendants(os.getppid()) if comm(p).startswith(names)) if names else []
 
     def calm(self, times: float = 1) -> None:
         """Give the supervisor the time in which it would surely have acted."""
@@ -194,95 +193,3 @@ class Trial:
                 return False
             time.sleep(0.05)
         return True
-
-
-# -- processes
-
-
-def beneath(work: Callable[[], int]) -> int:
-    """Do something in a child, inherit and reap every orphan below, and at the end kill exactly what descends from us.
-
-    As init would: a dead orphan that nobody reaps looks alive to who asks by its pid.
-    """
-    adopt()
-    child = os.fork()
-    if child == 0:
-        os._exit(work())
-    try:
-        while True:
-            pid, status = os.waitpid(-1, 0)
-            if pid == child:
-                return os.waitstatus_to_exitcode(status)
-    finally:
-        end()
-
-
-def adopt() -> None:
-    """Inherit what is orphaned below us."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-
-
-def end() -> None:
-    """Kill what descends from us, until nothing does."""
-    while left := descendants(os.getpid()):
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        time.sleep(0.02)
-
-
-def descendants(of: int) -> set[int]:
-    """Return every living process that descends from one."""
-    parents = {}
-    for pid in pids():
-        with contextlib.suppress(OSError, IndexError):
-            state, parent = _stat(pid)
-            if state not in "ZX":
-                parents[pid] = parent
-    found = {of}
-    while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
-        found |= more
-    return found - {of}
-
-
-def _stat(pid: int) -> tuple[str, int]:
-    with open(f"/proc/{pid}/stat", "rb") as f:
-        words = f.read().rpartition(b")")[2].split()
-    return words[0].decode(), int(words[1])
-
-
-def _parent(pid: int) -> int:
-    try:
-        return _stat(pid)[1]
-    except (OSError, IndexError):
-        return 0
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return _stat(pid)[0] not in "ZX"
-    except (OSError, IndexError):
-        return False
-
-
-def _comm(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as f:
-            return f.read().strip()
-    except OSError:
-        return ""
-
-
-def _is(pid: int, word: str, path: str) -> bool:
-    """Whether a process is a program: its script in the hands of an interpreter, or what that became."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as f:
-            argv = f.read().decode(errors="replace").split("\0")[:-1]
-        script = argv[2:3] if argv[1:2] == [subjects.ISOLATED] else argv[1:2]
-        return (argv[-1:] == [word] or (path != "" and script == [path])) and _lives(pid)
-    except OSError:
-        return False
