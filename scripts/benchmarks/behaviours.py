@@ -45,7 +45,7 @@ BEHAVIOURS = (
     Behaviour("stop-restarting", "A stop during a restart is final", stopping.restarting),
     Behaviour("twenty", "20 restarts at once: one copy, never two side by side", stopping.twenty),
     Behaviour(
-        "port", "A restarted program finds its port free, though a worker closes it a second late", stopping.port
+        "port", "A restarted program finds its port free, though a worker closes it two seconds late", stopping.port
     ),
     Behaviour("spin", "A program that fails at once, with every delay at 0, does not spin", stopping.spin),
     Behaviour("named", "And its status tells it from one that runs, and from one that was stopped", stopping.named),

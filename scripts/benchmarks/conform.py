@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from keepers import Keeper
 
-LONGEST = 400  # s for one behaviour of one supervisor
+LONGEST = 600  # s for one behaviour of one supervisor
 
 Found = dict[tuple[str, str], Verdict]
 

@@ -67,7 +67,7 @@ class Circus(Keeper, peers.Circus):
     """circusd."""
 
     settings = (
-        "`check_delay = 1`, `stop_children`; its plugin Flapping where a program fails; told by `circusctl`"
+        "`check_delay = 1`, `stop_children`; its plugin Flapping where a program fails at once; told by `circusctl`"
         " `--waiting`; reload is its `reloadconfig`"
     )
     parts, calm, file = ("circusd",), 4.0, "circus.ini"
@@ -92,9 +92,8 @@ class Circus(Keeper, peers.Circus):
             f"stdout_stream.filename = {base}/{e.name}.log\n"
             for e in entries
         ]
-        if any(e.pace for e in entries):
-            limit = "retry_in = 2\nmax_retry = -1\n" if any(e.pace == "pause" for e in entries) else ""
-            programs.append(f"[plugin:flapping]\nuse = circus.plugins.flapping.Flapping\n{limit}")
+        if any(e.pace == "spin" for e in entries):
+            programs.append("[plugin:flapping]\nuse = circus.plugins.flapping.Flapping\n")
         peers.put(f"{base}/{self.file}", f"[circus]\ncheck_delay = 1\nwarmup_delay = 0\n{ends}", *programs)
 
     def state(self, trial: Trial, name: str) -> tuple[str, int | None]:

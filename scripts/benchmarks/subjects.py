@@ -71,7 +71,7 @@ except OSError:
     time.sleep(0.2)
     sys.exit(1)
 def late(*_):
-    time.sleep(1)
+    time.sleep(2)
     os._exit(0)
 def told(*_):
     os.kill(worker, signal.SIGTERM)
@@ -85,7 +85,7 @@ if worker:
     mark("bound")
 while True:
     time.sleep(60)
-"""  # it tells its worker and ends; the worker, which holds the port, ends a second later
+"""  # it tells its worker and ends; the worker, which holds the port, ends two seconds later
 
 STRANGER = """#!/bin/sh
 for name in HUP INT QUIT USR1 USR2 TERM; do trap "echo $name >>{marks}" $name; done

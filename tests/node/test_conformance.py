@@ -7,14 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.tools import needs
 
 BENCH = Path(__file__).resolve().parents[2] / "scripts/benchmarks/conform.py"
 
 
 @needs("faketime")
+@pytest.mark.timeout(600)  # 45 s where nothing else runs
 def test_whiz_passes_every_behaviour() -> None:
-    words = [sys.executable, str(BENCH), "--only", "whiz", "--quick", "--jobs", "4"]
+    words = [sys.executable, str(BENCH), "--only", "whiz", "--quick", "--jobs", "6"]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"^\| passed \| (\d+) of (\d+) \|$", done.stdout, re.MULTILINE)
