@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from trial import Entry, Trial
 
-GRACE = 5  # s that a program may take to stop
+GRACE = 15  # s that a program may take to stop
 NAME = "NAME"
 
 

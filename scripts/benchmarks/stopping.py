@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import subjects
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from trial import Entry, Trial
 
 MANY = 20
+HEARD = 6.0  # s in which a command is surely heard; the program ends only then
 WATCH = 5.0  # s in which starts are counted
 STARTS = 50  # so many in that time are no longer a limit
 LOOKS, LOOK = 10, 0.3  # how often, how far apart (s), the status is asked
@@ -54,12 +56,12 @@ def pausing(trial: Trial) -> Verdict:
         have = trial.starts("a")
         trial.until(lambda have=have: trial.starts("a") > have + 1, "it fails again and again")
         time.sleep(n * 0.2)  # another moment of the pause each time
-        trial.stop("a")
+        said = trial.stop("a")
         have = trial.starts("a")
         trial.calm()
-        late.append(trial.starts("a") - have + len(trial.copies("a")))
+        late.append(f"{trial.starts('a') - have + len(trial.copies('a'))}{f' (it said: {said})' if said else ''}")
         trial.resume("a")
-    return judged(not any(late), f"{rounds} stops; starts after each: {', '.join(map(str, late))}")
+    return judged(set(late) == {"0"}, f"{rounds} stops; starts after each: {', '.join(late)}")
 
 
 def restarting(trial: Trial) -> Verdict:
@@ -67,7 +69,11 @@ def restarting(trial: Trial) -> Verdict:
     trial.up(trial.program("a", subjects.SLOW))
     with trial.asking(*trial.keeper.told(trial.base, "restart", "a")) as restart:
         trial.until(lambda: "term" in trial.marks("a"), "the restart has begun")
-        said = trial.stop("a")
+        with ThreadPoolExecutor(1) as pool:
+            stop = pool.submit(trial.stop, "a")
+            time.sleep(HEARD)
+            trial.mark("a.go")
+            said = stop.result()
         _returned([restart])
     trial.calm()
     copies = trial.copies("a")

@@ -20,10 +20,10 @@ PLAIN = START + "exec /bin/sleep {seconds}\n"
 
 FAILS = START + "exit 1\n"
 
-SLOW = (  # takes three seconds to stop
+SLOW = (  # ends when it may
     START
     + """\
-trap 'trap "" TERM INT; echo term >>{marks}; sleep 3; exit 0' TERM INT
+trap 'trap "" TERM INT; echo term >>{marks}; until [ -e {marks}.go ]; do sleep 0.05; done; exit 0' TERM INT
 while :; do sleep 0.05; done
 """
 )
