@@ -139,7 +139,7 @@ class Whiz(Kept):
         """Write one whizzifest."""
         head = "version: 1\ndefaults: {restart: {stable: 100ms, delay: 0s}}\nprograms:\n"
         programs = [f"  p{i}: {{run: /bin/sleep {a}}}\n" for i, a in enumerate(arguments)]
-        _write(f"{base}/whizzifest.yaml", head, *programs)
+        put(f"{base}/whizzifest.yaml", head, *programs)
 
     def command(self, base: str) -> list[str]:
         """Return what systemd would run."""
@@ -163,7 +163,7 @@ class Supervisord(Kept):
         programs = [
             f"[program:p{i}]\ncommand=/bin/sleep {a}\nautorestart=true\nstartsecs=0\n" for i, a in _each(arguments)
         ]
-        _write(f"{base}/supervisord.conf", head, *programs)
+        put(f"{base}/supervisord.conf", head, *programs)
 
     def command(self, base: str) -> list[str]:
         """Stay in the foreground."""
@@ -183,7 +183,7 @@ class Circus(Kept):
         """Write one file, without a stats_endpoint: to name it starts a second process that gathers figures."""
         ends = "".join(f"{what}endpoint = ipc://{base}/{what}socket\n" for what in ("", "pubsub_"))
         programs = [f"[watcher:p{i}]\ncmd = /bin/sleep\nargs = {a}\nwarmup_delay = 0\n" for i, a in _each(arguments)]
-        _write(f"{base}/circus.ini", f"[circus]\ncheck_delay = 1\nwarmup_delay = 0\n{ends}", *programs)
+        put(f"{base}/circus.ini", f"[circus]\ncheck_delay = 1\nwarmup_delay = 0\n{ends}", *programs)
 
     def command(self, base: str) -> list[str]:
         """Stay in the foreground."""
@@ -203,7 +203,7 @@ class Runit(Kept):
         """Write a directory with a `run` file each."""
         for i, argument in enumerate(arguments):
             os.makedirs(f"{base}/services/p{i}")
-            _write(f"{base}/services/p{i}/run", f"#!/bin/sh\nexec /bin/sleep {argument}\n", mode=0o755)
+            put(f"{base}/services/p{i}/run", f"#!/bin/sh\nexec /bin/sleep {argument}\n", mode=0o755)
 
     def command(self, base: str) -> list[str]:
         """Return the scanner."""
@@ -242,10 +242,10 @@ class Monit(Kept):
         programs = []
         for i, argument in enumerate(arguments):
             script = f"#!/bin/sh\n/bin/sleep {argument} &\necho $! > {base}/p{i}.pid\n"
-            _write(f"{base}/p{i}", script, mode=0o755)
+            put(f"{base}/p{i}", script, mode=0o755)
             check = f"check process p{i} with pidfile {base}/p{i}.pid"
             programs.append(f'{check}\n  start program = "{base}/p{i}"\n  if does not exist then start\n')
-        _write(f"{base}/monitrc", "set daemon 1\n", own, *programs, mode=0o600)
+        put(f"{base}/monitrc", "set daemon 1\n", own, *programs, mode=0o600)
 
     def command(self, base: str) -> list[str]:
         """Stay in the foreground."""
@@ -276,7 +276,7 @@ class Pm2(Kept):
         """Write one file."""
         each = ", vizion: false, pmx: false, interpreter: 'none', script: '/bin/sleep'"
         programs = [f"  {{name: 'p{i}', args: '{a}'{each}}},\n" for i, a in _each(arguments)]
-        _write(f"{base}/ecosystem.config.js", "module.exports = {apps: [\n", *programs, "]}\n")
+        put(f"{base}/ecosystem.config.js", "module.exports = {apps: [\n", *programs, "]}\n")
 
     def command(self, base: str) -> list[str]:
         """Return the command that starts the daemon and returns."""
@@ -364,7 +364,7 @@ def _each(arguments: Sequence[str]) -> list[tuple[int, str]]:
     return list(enumerate(arguments))
 
 
-def _write(path: str, *parts: str, mode: int = 0o644) -> None:
+def put(path: str, *parts: str, mode: int = 0o644) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="ascii") as f:
         f.writelines(parts)
 

@@ -55,6 +55,7 @@ def row(manifest: Manifest, *runs: Run, held: str = "", now: float = 1000.0) -> 
         (row({"web": P}), State.WAITING, "will start: not running"),
         (row({"web": P}, replace(ENDED, streak=2)), State.WAITING, "waiting 3.0 s: exited 1, three times in a row; back-off 4.0 s"),
         (row({"web": P}, replace(ENDED, streak=9)), State.CRASH_LOOP, "waiting 4 min 58 s: crash loop: exited 1, 10 times in a row; back-off 4 min 59 s"),
+        (row({"web": P}, replace(ENDED, streak=9, ended=1.0)), State.CRASH_LOOP, "will start: crash loop: exited 1, 10 times in a row; back-off 4 min 59 s"),
         (row({"web": P}, replace(ENDED, exit=None, error="no such file")), State.ERROR, "will start: cannot run: no such file; back-off 1.0 s"),
         (row({"web": P}, RUN, held="web"), State.RUNNING, "will stop: held"),
         (row({"web": P}, ENDED, held="web"), State.HELD, "held down until unhold"),

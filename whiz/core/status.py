@@ -73,7 +73,7 @@ def _row(
     elif p.want is Want.DOWN:
         state, why = State.STOPPED, "none runs, as wished"
     elif start is not None:
-        state, why = State.WAITING, f"will start: {start.why}"
+        state, why = _between(p, run), f"will start: {start.why}"
     elif wait is not None:
         state, why, until = _waiting(p, run, wait), _reason(wait, now), wait.until
     elif p.schedule is not None:
@@ -99,6 +99,11 @@ def _waiting(p: Program, run: Run | None, wait: Wait) -> State:
         return run.state if run.state in TROUBLE else State.FAILED
     if run.error is not None:
         return State.ERROR
+    return _between(p, run)
+
+
+def _between(p: Program, run: Run | None) -> State:
+    """Name the state of a program between two Runs: a loop is one also when its back-off is over this moment."""
     return State.CRASH_LOOP if crash_looping(run, p) else State.WAITING
 
 
