@@ -8,14 +8,14 @@ import datetime as dt
 from whiz.face.parser import EXIT_CODES, build_parser
 
 FILES = (
-    (r"/etc/whiz/whizzifest\fR (or \fB.yaml\fR), \fB~/.config/whiz/whizzifest", "what should run: root's, and a user's"),
+    (r"/etc/whiz/whizzifest", "what should run (or .yaml); a user's is in ~/.config/whiz"),
     (r"/etc/whiz/node.yaml", "this machine's name and roles"),
     (r"/run/whiz", "what is true until reboot"),
     (r"/var/lib/whiz", "what outlives it: wishes, finished tasks, history"),
     (r"/var/log/whiz/NAME.log", "output, the newest 10 MB of each program"),
     (r"~/.local/state/whiz", "a user's own three of these"),
 )
-SEE = r"\fI/usr/share/doc/whiz/manifest.md\fR has every key of a whizzifest, \fI/usr/share/doc/whiz/examples\fR some to read."
+SEE = r"All keys of a whizzifest: \fI/usr/share/doc/whiz/manifest.md\fR; examples: \fI/usr/share/doc/whiz/examples\fR."
 
 
 def page(version: str, epoch: int) -> str:
@@ -58,7 +58,8 @@ def options(parser: argparse.ArgumentParser, known: set[tuple[str, ...]] = froze
             continue
         takes = action.metavar if isinstance(action.metavar, str) else "|".join(action.choices or ())
         shown = ", ".join(rf"\fB{plain(n)}\fR" for n in names) or rf"\fI{plain(takes)}\fR"
-        out += [".TP", shown + (rf" \fI{plain(takes)}\fR" if names and takes else ""), plain(action.help or "one of these")]
+        value = rf" \fI{plain(takes)}\fR" if names and takes else ""
+        out += [".TP", shown + value, plain(action.help or "one of these")]
     return out
 
 

@@ -82,7 +82,7 @@ def boot(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     started = []
 
     def make() -> Machine:
-        words = [ROOT / "tests/package/chroot", SUITE, arch.strip(), "sh", "-c", "echo ready; exec sleep 36000"]
+        words = [str(ROOT / "tests/package/chroot"), SUITE, arch.strip(), "sh", "-c", "echo ready; exec sleep 36000"]
         env = {**os.environ, "WHIZ_MNT": str(mnt)}
         unshare = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         started.append(unshare)
