@@ -79,12 +79,19 @@ def boot(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     shutil.copytree(ROOT / "manifests", mnt / "manifests")
     shutil.copytree(ROOT / "scripts", mnt / "scripts")
     mnt.chmod(0o755)  # apt reads as a user of its own
-    started = []
+    started, pipe = [], subprocess.PIPE
 
     def make() -> Machine:
-        words = [str(ROOT / "tests/package/chroot"), SUITE, arch.strip(), "sh", "-c", "echo ready; exec sleep 36000"]
+        words = [
+            str(ROOT / "tests/package/chroot"),
+            SUITE,
+            arch.strip(),
+            "sh",
+            "-c",
+            "echo ready; exec cat",
+        ]  # it ends with us, however we end
         env = {**os.environ, "WHIZ_MNT": str(mnt)}
-        unshare = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        unshare = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env)
         started.append(unshare)
         assert unshare.stdout is not None
         assert unshare.stderr is not None
@@ -102,6 +109,6 @@ def boot(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
         for unshare in started:
             unshare.send_signal(signal.SIGKILL)  # it takes all of the machine along (--kill-child)
             unshare.wait()
-            for pipe in (unshare.stdout, unshare.stderr):
-                if pipe is not None:
-                    pipe.close()
+            for end in (unshare.stdin, unshare.stdout, unshare.stderr):
+                if end is not None:
+                    end.close()
