@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from tests.node.conftest import WHIZ, announced, lengths, said
+from tests.tools import needs
 
 if TYPE_CHECKING:
     from tests.node.conftest import Node, Resident, Until
@@ -263,3 +264,22 @@ def test_a_folder_of_wishes_that_was_removed_is_heard_again(node: Node, resident
         node.whiz("apply")
         (node.path / "state/held/a").touch()
         until(lambda: node.rows()["a"]["state"] == "held")
+
+
+@needs("strace")
+def test_without_the_part_of_the_reaper(node: Node, until: Until) -> None:
+    """qemu-user lets nobody inherit orphans: who is left behind is looked for in /proc, and ended before a successor."""
+    stray = node.script("stray.sh", "#!/bin/sh\nsetsid sleep 1001 &\nexec sleep 1000\n")
+    node.yaml(f"programs:\n  a: {{run: {stray}, restart: {{delay: 0s}}}}\n")
+    under = ("strace", "-qq", "-o", "/dev/null", "-e", "trace=prctl", "-e", "inject=prctl:error=EINVAL")
+    with subprocess.Popen([*under, *WHIZ, "--home", str(node.path), "run", "--every", "1h", "--quiet"]) as strace:
+        try:
+            until(lambda: lengths(node) == {"1000", "1001"})
+            first = {p.pid for p in node.ours()}
+            os.kill(node.pid("a"), signal.SIGKILL)
+            until(lambda: [f["event"] for f in node.facts("a")].count("start") == 2, 120.0)
+            assert not first & {p.pid for p in node.ours()}
+            assert [f["exit"] for f in node.facts("a") if f["event"] == "exit"] == [-9]
+        finally:
+            os.kill(announced(node)["proc"]["pid"], signal.SIGTERM)
+    assert strace.returncode == 0

@@ -21,6 +21,7 @@ from watchdog.observers.inotify import InotifyObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from watchdog.observers.api import ObservedWatch
 
@@ -36,11 +37,15 @@ _EDITS: list[type[FileSystemEvent]] = [
 
 
 class _Ring(FileSystemEventHandler):
-    def __init__(self, ring: Callable[[], None], gone: Callable[[], None], folder: str) -> None:
-        self._ring, self._gone, self._folder = ring, gone, os.fsencode(folder)
+    def __init__(
+        self, ring: Callable[[], None], gone: Callable[[], None], folder: str, kinds: list[type[FileSystemEvent]]
+    ) -> None:
+        self._ring, self._gone, self._folder, self._kinds = ring, gone, os.fsencode(folder), tuple(kinds)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Ring; which event it was, the next look tells, but for the end of the watched folder itself."""
+        if not isinstance(event, self._kinds):
+            return  # Debian 12's watchdog tells of everything
         if os.fsencode(event.src_path) == self._folder and isinstance(event, DirDeletedEvent | DirMovedEvent):
             self._gone()
         self._ring()
@@ -51,6 +56,8 @@ class Watch:
 
     def __init__(self, ring: Callable[[], None], logs: str) -> None:
         self._observer = InotifyObserver()
+        # from watchdog 4 on the kernel can be asked for just these events; Debian 12 has 2.2
+        self._filters = "event_filter" in self._observer.schedule.__code__.co_varnames
         self._ring, self._logs = ring, logs
         self._seen: dict[tuple[int, int], ObservedWatch] = {}  # by device and inode: a folder may have several names
         self._quiet: ObservedWatch | None = None
@@ -95,9 +102,10 @@ class Watch:
         self._stale = True
 
     def _add(self, folder: str, ring: Callable[[], None], kinds: list[type[FileSystemEvent]]) -> ObservedWatch | None:
-        handler = _Ring(ring, self._went, folder)
+        handler = _Ring(ring, self._went, folder, kinds)
+        only: dict[str, Any] = {"event_filter": kinds} if self._filters else {}
         try:
-            return self._observer.schedule(handler, folder, recursive=False, event_filter=kinds)
+            return self._observer.schedule(handler, folder, recursive=False, **only)
         except OSError:
             return None
 

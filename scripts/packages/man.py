@@ -1,0 +1,74 @@
+"""whiz(1), out of the parser that the command itself uses."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+
+from whiz.face.parser import EXIT_CODES, build_parser
+
+FILES = (
+    (r"/etc/whiz/whizzifest", "what should run (or .yaml); a user's is in ~/.config/whiz"),
+    (r"/etc/whiz/node.yaml", "this machine's name and roles"),
+    (r"/run/whiz", "what is true until reboot"),
+    (r"/var/lib/whiz", "what outlives it: wishes, finished tasks, history"),
+    (r"/var/log/whiz/NAME.log", "output, the newest 10 MB of each program"),
+    (r"~/.local/state/whiz", "a user's own three of these"),
+)
+SEE = r"All keys of a whizzifest: \fI/usr/share/doc/whiz/manifest.md\fR; examples: \fI/usr/share/doc/whiz/examples\fR."
+
+
+def page(version: str, epoch: int) -> str:
+    """Return the manual page, in man(7)."""
+    parser = build_parser()
+    day = dt.datetime.fromtimestamp(epoch, dt.UTC).date().isoformat()
+    head, _, text = (parser.description or "").partition("\n\n")
+    parts = [
+        f'.TH WHIZ 1 "{day}" "whiz {version}" "User Commands"',
+        ".SH NAME",
+        r"whiz \- write down what should run; whiz makes it so",
+        ".SH SYNOPSIS",
+        r".B whiz\fR [\fIOPTION\fR]... \fICOMMAND\fR [\fIARGUMENT\fR]...",
+        ".SH DESCRIPTION",
+        plain(head),
+        ".PP",
+        raw(text),
+        ".SH OPTIONS",
+        "These may stand before or behind the command.",
+        *options(parser),
+        ".SH COMMANDS",
+    ]
+    subs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001  no other way
+    for name, sub in subs.choices.items():
+        known = {tuple(a.option_strings) for a in parser._actions}  # noqa: SLF001
+        parts += [f".SS {name}", raw(sub.description or ""), *options(sub, known)]
+    parts += [".SH EXIT STATUS", raw(EXIT_CODES.partition("\n")[2]), ".SH FILES"]
+    for path, what in FILES:
+        parts += [".TP", rf"\fB{path}\fR", plain(what)]
+    return "\n".join([*parts, ".SH SEE ALSO", SEE]) + "\n"
+
+
+def options(parser: argparse.ArgumentParser, known: set[tuple[str, ...]] = frozenset()) -> list[str]:  # type: ignore[assignment]
+    """Return what a parser takes, but for what is known and for its commands."""
+    out = []
+    for action in parser._actions:  # noqa: SLF001
+        names = tuple(action.option_strings)
+        hidden = action.help == argparse.SUPPRESS or isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
+        if hidden or names in known:
+            continue
+        takes = action.metavar if isinstance(action.metavar, str) else "|".join(action.choices or ())
+        shown = ", ".join(rf"\fB{plain(n)}\fR" for n in names) or rf"\fI{plain(takes)}\fR"
+        value = rf" \fI{plain(takes)}\fR" if names and takes else ""
+        out += [".TP", shown + value, plain(action.help or "one of these")]
+    return out
+
+
+def plain(text: str) -> str:
+    """Return text that troff takes as it is."""
+    text = text.replace("\\", r"\e").replace("-", r"\-")
+    return "\n".join(rf"\&{line}" if line[:1] in (".", "'") else line for line in text.splitlines())
+
+
+def raw(text: str) -> str:
+    """Return lines that stay lines."""
+    return f".nf\n{plain(text.rstrip())}\n.fi"
