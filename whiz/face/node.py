@@ -61,6 +61,7 @@ class Node:
         self.store = FileStore(self.home.records, self.home.tasks, self.home.state, mend=act)
         self.host = LocalHost(self.home.id, self.home.log, self.home.records, self.home.tasks)
         self.clock = CLOCK
+        self.unannounced = False  # whether we stay here and the disk kept us from saying so
         self._contents: Contents | None = None
         self._whole: tuple[Manifest, object, object, Manifest] | None = None  # what it was made of, and the result
 
@@ -131,11 +132,14 @@ class Node:
         end = time.monotonic() + patience
         while True:
             try:
-                return self.home.lock()
+                lock = self.home.lock()
             except Busy:
                 if time.monotonic() >= end:
                     raise
                 time.sleep(0.02)  # flock has no wait with a bound
+            else:
+                self.store.sweep()
+                return lock
 
     def announce(self, refused: str | None = None) -> None:
         """Write down that this process stays, so that others can ask it. `refused`: why it was not renewed."""
@@ -151,7 +155,11 @@ class Node:
         try:
             write(f"{self.home.run}/resident.json", json.dumps(facts), durable=False)
         except OSError as exc:
-            voice.warn(f"{self.home.run}: {exc.strerror}; other commands cannot ask this whiz")
+            if not self.unannounced:
+                voice.warn(f"{self.home.run}: {exc.strerror}; other commands cannot ask this whiz until that is mended")
+            self.unannounced = True
+        else:
+            self.unannounced = False
 
     def retire(self) -> None:
         """Say that nobody stays here any more."""

@@ -120,11 +120,27 @@ class FileStore:
             _warn("%s: %s", path, words)
 
     def _drop_outcome(self, name: str, run_id: str) -> None:
+        outcome = f"{disk.quoted(name)}@{run_id}.outcome"
+        for folder in set(self._folders.values()):
+            for path in (
+                f"{folder}/{outcome}",
+                f"{folder}/.{outcome}.new",
+            ):  # the second of a chaperone that was killed
+                try:
+                    os.unlink(path)
+                except OSError:
+                    continue  # most Runs have none
+
+    def sweep(self) -> None:
+        """Remove what writes left behind that a kill cut short; only for who has the home's lock."""
+        writing = {f".{disk.quoted(r.program.name)}@{r.id}.outcome.new" for r in self.runs() if r.live}
         for folder in set(self._folders.values()):
             try:
-                os.unlink(f"{folder}/{disk.quoted(name)}@{run_id}.outcome")
+                for name in os.listdir(folder):
+                    if name.startswith(".") and name.endswith(".new") and name not in writing:
+                        os.unlink(f"{folder}/{name}")
             except OSError:
-                continue  # most Runs have none
+                continue  # a disk that refuses: the next one tries again
 
     def _names(self, folder: str, ending: str) -> list[str]:
         try:
