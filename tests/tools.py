@@ -18,6 +18,17 @@ def needs(tool: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"{tool} is not installed (apt-get install {tool})")
 
 
+def stepping(clock: str) -> dict[str, str]:
+    """Return the environment of a wall clock that is off by what this file says just now ("+3600")."""
+    asked = subprocess.run(
+        ["faketime", "-f", "+0", "printenv", "LD_PRELOAD"], check=True, capture_output=True, text=True
+    )
+    keep = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+    path = os.pathsep.join(filter(None, (str(_CLOCK), os.environ.get("PYTHONPATH"))))
+    file = {"FAKETIME_TIMESTAMP_FILE": clock, "FAKETIME_NO_CACHE": "1"}
+    return {**os.environ, **keep, **file, "LD_PRELOAD": asked.stdout.strip(), "PYTHONPATH": path}
+
+
 def with_clock(step: str, *argv: str) -> subprocess.CompletedProcess[str]:
     """Run a command with another wall clock ("+50y"); CLOCK_MONOTONIC and CLOCK_BOOTTIME stay."""
     env = {**os.environ, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "PYTHONPATH": str(_CLOCK)}

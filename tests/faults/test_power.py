@@ -123,7 +123,7 @@ class Life:
         before = self.wishes
         after = {replace(w, held=self.held) for w in before}
         self.wishes = before | after
-        words = (*words, "--wait", "10")
+        words = (*words, "--wait", "60")
         if most == 0:
             done = machine.whiz(*words)
             assert "Traceback" not in done.said, done.said
