@@ -50,6 +50,29 @@ class Home:
             except OSError:
                 continue
 
+    def apart(self) -> list[str]:
+        """Return those of the run and the state directory that lie on another disk than the system's."""
+        system, out = os.stat("/").st_dev, []
+        for folder in (self.run, self.state):
+            try:
+                device = os.stat(folder).st_dev
+            except OSError:
+                continue  # it is found out by its writers
+            if device != system and os.major(device) != 0:  # 0: no disk, such as tmpfs
+                out.append(folder)
+        return out
+
+    def barred(self) -> list[str]:
+        """Return those of the state and the log directory where nobody can write: a read-only root."""
+        out = []
+        for folder in (self.state, self.log):
+            at = folder
+            while at != "/" and not os.path.exists(at):
+                at = os.path.dirname(at)
+            if os.statvfs(at).f_flag & os.ST_RDONLY:
+                out.append(folder)
+        return out
+
     def lock(self) -> int:
         """Take the lock and return its descriptor; raise Busy.
 

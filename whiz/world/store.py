@@ -119,6 +119,10 @@ class FileStore:
             self.complaints.append(f"{path}: {words}")
             _warn("%s: %s", path, words)
 
+    def hush(self) -> None:
+        """Take it as said that nothing can be written to the state directory."""
+        self._warned |= {self._state, self._folders[Want.DONE], f"{self._state}/restart"}
+
     def _drop_outcome(self, name: str, run_id: str) -> None:
         outcome = f"{disk.quoted(name)}@{run_id}.outcome"
         for folder in set(self._folders.values()):
