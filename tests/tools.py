@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,14 @@ def needs(tool: str) -> pytest.MarkDecorator:
     """Skip where a tool is missing; CI must have it."""
     missing = shutil.which(tool) is None and os.environ.get("CI") != "true"
     return pytest.mark.skipif(missing, reason=f"{tool} is not installed (apt-get install {tool})")
+
+
+def figure(**facts: object) -> None:
+    """Tell ./scripts/bench what was tried, where it asks (WHIZ_FIGURES)."""
+    path = os.environ.get("WHIZ_FIGURES")
+    if path is not None:
+        with open(path, "a", encoding="utf-8") as f:
+            f.write(json.dumps(facts) + "\n")
 
 
 def stepping(clock: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ import pytest
 from tests.faults.entries import Entry, marks
 from tests.faults.machine import Cut, Place, Zygote, take
 from tests.faults.outside import clear, processes
+from tests.tools import figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +85,7 @@ class Life:
         self.held: frozenset[str] = frozenset()
         self.wishes = {self.wish()}  # more than one: each may be what the card says
         self.moments: list[Moment] = []
-        self.folders, self.boots = 0, 0
+        self.folders, self.boots, self.states = 0, 0, 0
         folder = cards / room.name
         folder.mkdir()
         shutil.copy(cards / "empty", folder / "card")
@@ -133,6 +134,7 @@ class Life:
             cut = {"folder": folder, "most": most, "seed": f"{self.seed}-{self.boots}", "provoke": provoke}
             done = machine.whiz(*words, cut=cut)
             assert done.code == 0, done.said
+            self.states += done.states
             for c in done.cuts:
                 self.moments.append(Moment(c, after if c.stop < 0 else before | after, f"{words} at {c.stop}"))
         self.wishes = after
@@ -254,13 +256,22 @@ class Life:
             assert done or again, f"{entry.name} was never done"
             assert len(again) <= 1, f"{entry.name} ran twice: {again}"
 
-    def all_examined(self) -> None:
+    def all_examined(self, how: str) -> None:
         for moment in self.moments:
             try:
                 self.examine(moment)
             except (AssertionError, ValueError, OSError) as exc:
                 exc.add_note(f"WHIZ_SEED={self.seed}: {moment.said}")
                 raise
+        place = "in memory" if self.place.fleeting else "on the card"
+        figure(
+            test="power",
+            how=how,
+            run=place,
+            careless=bool(self.place.options),
+            cuts=len(self.moments),
+            states=self.states,
+        )
 
     def close(self) -> None:
         clear(f"FAULT={self.place.marks}\0")
@@ -286,7 +297,7 @@ def test_a_cut_at_any_system_call(run: str, options: str, room: Path) -> None:
                 life.command(machine, "apply", most=each)
                 for _ in range(4):
                     life.step(machine, each)
-            life.all_examined()
+            life.all_examined("system call")
         finally:
             life.close()
 
@@ -309,7 +320,7 @@ def test_a_cut_at_any_instant_under_a_whiz_that_stays(run: str, room: Path) -> N
                     life.kill_one()
                 taking.join()
             assert len(life.moments) == max(1, CUTS // 4)
-            life.all_examined()
+            life.all_examined("instant")
         finally:
             life.close()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.node.conftest import WHIZ, Node, announced
-from tests.tools import needs, stepping
+from tests.tools import figure, needs, stepping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.node.conftest import Until
 
 STEP = 50 * 365 * 86400  # s
+STEPS = [0]  # taken
 REPLAY = os.environ.get("WHIZ_SEED")
 PROGRAMS: dict[str, dict[str, Any]] = {
     # five quick failures make a crash loop, the seventh attempt is the last
@@ -53,6 +54,7 @@ def steps(clock: Path, seed: str | None) -> Iterator[dict[str, str]]:
     def storm(dice: random.Random) -> None:
         while not over.wait(dice.expovariate(20)):
             put(dice.randint(-STEP, STEP))
+            STEPS[0] += 1
 
     put(0)
     thread = threading.Thread(target=storm, args=(random.Random(seed),))
@@ -142,10 +144,12 @@ def comes(node: Node, until: Until, seed: str | None) -> dict[str, list[tuple[An
 
 @needs("faketime")
 @pytest.mark.parametrize("how", [stays, comes])
-def test_steps_at_random_instants_change_nothing(how: Callable[..., object], tmp_path: Path, until: Until) -> None:
+def test_steps_at_random_instants_change_nothing(
+    how: Callable[..., dict[str, list[tuple[Any, ...]]]], tmp_path: Path, until: Until
+) -> None:
     """WHIZ_SEED replays the steps."""
     seed = REPLAY or f"{random.getrandbits(32)}"
-    traces = []
+    traces, STEPS[0] = [], 0
     for name, stepped in (("still", None), ("stepped", seed)):
         node = Node(tmp_path / name)
         node.path.mkdir()
@@ -155,3 +159,4 @@ def test_steps_at_random_instants_change_nothing(how: Callable[..., object], tmp
         finally:
             node.kill_all()
     assert traces[1] == traces[0], f"WHIZ_SEED={seed}"
+    figure(test="clock", how=how.__name__, steps=STEPS[0], events=sum(map(len, traces[0].values())))
