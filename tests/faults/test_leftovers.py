@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.faults.outside import ENV, WHIZ, clear, until
 from tests.faults.test_disk import Node, empty, fill, root, small
+from tests.tools import needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,3 +63,13 @@ def test_a_write_that_fails_leaves_nothing_and_a_resident_says_later_that_it_is_
         finally:
             whiz.kill()
             whiz.wait()
+
+
+@needs("strace")
+def test_the_directories_of_what_is_promised_are_synced_too(node: Node) -> None:
+    """ext4 does that by itself, so that no cut of a card shows it; others do what they are told."""
+    node.wish(a={})
+    told = node.home / "told"
+    node.whiz("hold", "a", under=("strace", "-f", "-y", "-e", "trace=fsync", "-o", str(told)))
+    synced = {match[1] for match in re.finditer(r"fsync\(\d+<([^>]+)>\)", told.read_text())}
+    assert {str(node.home), str(node.home / "state"), str(node.home / "state/held")} <= synced

@@ -33,6 +33,7 @@ CUTS = int(os.environ.get("WHIZ_CUTS", "60"))  # that are looked at, in all test
 REPLAY = os.environ.get("WHIZ_SEED")
 missing = [w for w in ("mkfs.btrfs", "mkfs.ext4") if shutil.which(w) is None]
 pytestmark = [
+    pytest.mark.timeout(300 + 10 * CUTS),
     pytest.mark.skipif(os.getuid() != 0, reason="mounting cards takes root"),
     pytest.mark.skipif(bool(missing) and not CI, reason=f"{missing} not installed (apt-get install btrfs-progs)"),
 ]

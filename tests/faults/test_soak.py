@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.faults.outside import HOUSE
 
 
+@pytest.mark.timeout(900)
 def test_a_soak_in_miniature(tmp_path: os.PathLike[str]) -> None:
     """WHIZ_SEED replays one: a failure prints it."""
     seed = os.environ.get("WHIZ_SEED", os.urandom(4).hex())

@@ -121,7 +121,7 @@ def stays(node: Node, until: Until, seed: str | None) -> dict[str, list[tuple[An
         process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         try:
             until(lambda: announced(node).get("proc", {}).get("pid") == process.pid)
-            scenario(node, lambda c: until(c, 60), lambda *words: node.command(*words, "--wait", "0", env=env))
+            scenario(node, lambda c: until(c, 180), lambda *words: node.command(*words, "--wait", "0", env=env))
             assert process.poll() is None
         finally:
             process.kill()
@@ -138,11 +138,12 @@ def comes(node: Node, until: Until, seed: str | None) -> dict[str, list[tuple[An
             assert done.returncode in (0, 1, 3), done.stderr
             return True
 
-        scenario(node, lambda c: until(lambda: whiz("apply") and c(), 90), whiz)
+        scenario(node, lambda c: until(lambda: whiz("apply") and c(), 180), whiz)
     return trace(node, codes=False)
 
 
 @needs("faketime")
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("how", [stays, comes])
 def test_steps_at_random_instants_change_nothing(
     how: Callable[..., dict[str, list[tuple[Any, ...]]]], tmp_path: Path, until: Until

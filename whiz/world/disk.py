@@ -47,6 +47,20 @@ def sync(folder: str) -> None:
         os.close(fd)
 
 
+def make(folder: str, mode: int) -> None:
+    """Make a directory, with those above it, so that they survive a power cut as what is put there does."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    make(above, 0o755)
+    try:
+        os.mkdir(folder, mode)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise
+    sync(above)
+
+
 def read(path: str, most: int = 8_000_000) -> bytes | None:
     """Return a file's bytes, None if there is none; raise OSError, also for more than `most` bytes."""
     try:

@@ -8,6 +8,7 @@ from zlib import crc32
 
 from whiz.core.errors import Busy, HomeError
 from whiz.core.value import value
+from whiz.world import disk
 
 
 @value
@@ -46,7 +47,7 @@ class Home:
             raise HomeError(f"{place}: {exc.strerror}; {hint}") from exc
         for folder, mode in ((self.state, 0o755), (self.tasks, 0o700), (self.log, 0o755)):
             try:
-                os.makedirs(folder, mode, exist_ok=True)
+                disk.make(folder, mode)
             except OSError:
                 continue
 

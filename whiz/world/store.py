@@ -170,7 +170,7 @@ class FileStore:
         folders = (f"{self._state}/held", f"{self._state}/restart")
         for folder in folders:
             try:
-                os.makedirs(folder, 0o700, exist_ok=True)
+                disk.make(folder, 0o700)
             except OSError:
                 continue  # a wish cannot be written there either
         return folders
@@ -197,7 +197,7 @@ class FileStore:
     def _touch(self, kind: str, name: str) -> bool:
         folder = f"{self._state}/{kind}"
         try:
-            os.makedirs(folder, 0o700, exist_ok=True)
+            disk.make(folder, 0o700)
             os.close(
                 os.open(f"{folder}/{disk.quoted(name)}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             )
