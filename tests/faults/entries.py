@@ -35,11 +35,12 @@ class Entry:
     listed: bool = True
     held: bool = False
     after: list[str] = field(default_factory=list)
+    base: int = 1000  # s that it sleeps for at least
     disturbed: bool = False  # a run of this version may have been ended by us, so that it may run again
 
     @property
     def length(self) -> str:
-        return f"{1000 + self.version}.{self.number:09d}"
+        return f"{self.base + self.version}.{self.number:09d}"
 
     def yaml(self, home: str) -> dict[str, Any]:
         kind = dict({**KINDS, **MORE}[self.kind])

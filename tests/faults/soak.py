@@ -27,6 +27,7 @@ from tests.faults.storm import Storm
 DISK = "24m"  # of the file system that run, state and log share
 PAUSE = 0.25  # s between two blows, on the average
 EVERY = 5.0  # s between two samples of what whiz holds
+SAY = 20.0  # s between two words on what is not yet as it is wished
 FLAT = 100.0  # kB/min that its memory may seem to grow by: what a minute's storm makes it hold differs
 
 
@@ -131,14 +132,24 @@ def converge(storm: Storm) -> None:
     """End the storm, and wait until the machine is as it is wished."""
     storm.calm()
     wished = storm.wished()
-    try:
-        until(lambda: storm.shown() == wished and not storm.undone(), "the machine is the whizzifest", 600)
-    except AssertionError as exc:
-        shown = storm.shown()
-        wrong = {n: (shown.get(n), wished.get(n)) for n in shown.keys() | wished if shown.get(n) != wished.get(n)}
-        exc.add_note(f"shown, wished: {wrong}; tasks: {storm.undone()}")
-        raise
+    end, told = time.monotonic() + 600, time.monotonic()
+    while (wrong := differences(storm, wished)) or storm.undone():
+        now = time.monotonic()
+        assert now < end, f"not the whizzifest: {wrong}; tasks: {storm.undone()}"
+        if now - told > SAY:
+            told = now
+            print(
+                f"not yet: {len(wrong)} programs, such as {dict(list(wrong.items())[:3])}; {storm.undone()[:3]}",
+                flush=True,
+            )
+        time.sleep(0.1)
     storm.check()
+
+
+def differences(storm: Storm, wished: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    """Return program -> (how it runs, how it should), where these differ."""
+    shown = storm.shown()
+    return {n: (shown.get(n), wished.get(n)) for n in shown.keys() | wished if shown.get(n) != wished.get(n)}
 
 
 def finish(storm: Storm, figures: Figures) -> None:

@@ -22,6 +22,7 @@ from whiz.world.home import home
 
 KINDS = ("plain", "tree", "stubborn", "kept", "far", "flaky", "task", "stepped")
 STEP = 50 * 365 * 86400  # s that the clock may be put forward or back
+LONG = 1_000_000  # s that programs sleep: longer than any storm
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER (linux/prctl.h)
 
 
@@ -32,9 +33,8 @@ class Storm:
         self.seed, self.random = seed, random.Random(seed)
         self.room, self.disk, self.clock = room, f"{room}/node", f"{room}/clock"
         self.number = self.random.randrange(10**9)
-        self.entries = [
-            Entry(f"p{i:03}-{k}", k, self.number) for i in range(programs) for k in (KINDS[i % len(KINDS)],)
-        ]
+        kinds = [KINDS[i % len(KINDS)] for i in range(programs)]
+        self.entries = [Entry(f"p{i:03}-{k}", k, self.number, base=LONG) for i, k in enumerate(kinds)]
         self.did: Counter[str] = Counter()
         self.whiz, self.id, self.lives = 0, "", 0
         self.codes: dict[int, int] = {}
