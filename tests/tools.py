@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,13 @@ def stepping(clock: str) -> dict[str, str]:
     path = os.pathsep.join(filter(None, (str(_CLOCK), os.environ.get("PYTHONPATH"))))
     file = {"FAKETIME_TIMESTAMP_FILE": clock, "FAKETIME_NO_CACHE": "1"}
     return {**os.environ, **keep, **file, "LD_PRELOAD": asked.stdout.strip(), "PYTHONPATH": path}
+
+
+def forget_clock(pid: int) -> None:
+    """Remove what libfaketime leaves of a process that was killed: another one with its number would stumble on it."""
+    for path in (f"/dev/shm/faketime_shm_{pid}", f"/dev/shm/sem.faketime_sem_{pid}"):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def with_clock(step: str, *argv: str) -> subprocess.CompletedProcess[str]:

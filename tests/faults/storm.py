@@ -18,6 +18,7 @@ from collections import Counter
 
 from tests.faults.entries import STRANGER, Entry, marks
 from tests.faults.outside import ENV, HOUSE, WHIZ, Live, processes, stat, until
+from tests.tools import forget_clock
 from whiz.world.home import home
 
 KINDS = ("plain", "tree", "stubborn", "kept", "far", "flaky", "task", "stepped")
@@ -109,6 +110,7 @@ class Storm:
         with contextlib.suppress(ChildProcessError):
             while (got := os.waitpid(-1, os.WNOHANG))[0]:
                 self.codes[got[0]] = os.waitstatus_to_exitcode(got[1])
+                forget_clock(got[0])
 
     def ended(self, pid: int) -> bool:
         """Whether a child of ours has ended."""
