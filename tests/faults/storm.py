@@ -46,7 +46,9 @@ class Storm:
         self.env = {**ENV, "PYTHONPATH": HOUSE}
         if faketime is not None:
             self.env["PYTHONPATH"] += f":{HOUSE}/tests/clock"
-            self.env |= {"LD_PRELOAD": faketime, "FAKETIME_TIMESTAMP_FILE": self.clock, "FAKETIME_NO_CACHE": "1"}
+            self.env |= {"LD_PRELOAD": faketime, "FAKETIME_TIMESTAMP_FILE": self.clock}
+            # read anew once a second, not at every look at the clock: that is done under a lock, which starves threads
+            self.env |= {"FAKETIME_CACHE_DURATION": "1"}
             self.env |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
 
     # -- before and after
