@@ -170,7 +170,8 @@ def finish(storm: Storm, figures: Figures) -> None:
     below = [p for p in below if p.status() != psutil.STATUS_ZOMBIE]
     strays = {p.pid for p in below} - before - {storm.whiz, *storm.strangers}
     assert not strays, f"nobody knows of {strays}"
-    named = sorted(p.environ()["WHIZ_NAME"] for p in below if p.pid in before and storm.main(p.pid))
+    mains = storm.mains()
+    named = sorted(p.environ()["WHIZ_NAME"] for p in below if p.pid in mains)
     assert named == sorted(storm.wished()), "psutil sees the same"
     for entry in storm.entries:
         if entry.name in storm.wished():

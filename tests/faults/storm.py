@@ -325,9 +325,9 @@ class Storm:
         tasks = [e for e in self.entries if e.kind == "task" and e.listed and not e.held]
         return [e.name for e in tasks if ["done", f"v{e.version}"] not in [m[:2] for m in marks(self.room, e.name)]]
 
-    def main(self, pid: int) -> bool:
-        """Whether this leads a session, and neither minds another nor is its child."""
-        return any(p.pid == pid and p.leader and not p.chaperone and not far(p) for p in self.family())
+    def mains(self) -> set[int]:
+        """Return who leads a session, and neither minds another nor is its child."""
+        return {p.pid for p in self.family() if p.leader and not p.chaperone and not far(p)}
 
     def starts(self) -> int:
         return sum(m[0] == "start" for e in self.entries for m in marks(self.room, e.name))
