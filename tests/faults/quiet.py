@@ -51,7 +51,8 @@ class Idle:
         self.home, self.programs = home, programs
         device = os.stat(home).st_dev
         self._stat = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat"
-        entry = {"env": {"FAULT": str(home)}, "files": []}
+        # that a program has become stable is noted once, which is no idling
+        entry = {"env": {"FAULT": str(home)}, "files": [], "restart": {"stable": "1s"}}
         sleeps = {f"p{i}": {"run": ["/bin/sleep", f"1000.{i}"], **entry} for i in range(programs)}
         (home / "whizzifest.yaml").write_text(json.dumps({"version": 1, "programs": sleeps}))
 
