@@ -75,7 +75,9 @@ def idle(seconds: float) -> str:
         table(("", "bytes that reached the card", "bytes the kernel counts for whiz"), rows),
         "Everything of the home, its run directory too, lies on a loop-mounted ext4 card of its own, mounted as "
         "Debian does; "
-        "counted are the sectors written to that device.",
+        "counted are the sectors written to that device. "
+        "That a program has become stable is noted once, and that the note was read for the first time is noted by the "
+        "kernel (relatime); both are over when counting begins.",
     )
 
 

@@ -76,7 +76,9 @@ class Idle:
         try:
             self._apply()
             until(lambda: self._apply() == 0, "every wish holds", 120)
-            self._apply()
+            self._rest()
+            self._apply()  # notes that they have become stable meanwhile
+            self._apply()  # reads that for the first time, of which the kernel takes note (relatime)
             self._rest()
             before, begin = self._card(), time.monotonic()
             for _ in range(times):
