@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,32 @@ def needs(tool: str) -> pytest.MarkDecorator:
     """Skip where a tool is missing; CI must have it."""
     missing = shutil.which(tool) is None and os.environ.get("CI") != "true"
     return pytest.mark.skipif(missing, reason=f"{tool} is not installed (apt-get install {tool})")
+
+
+def figure(**facts: object) -> None:
+    """Tell ./scripts/bench what was tried, where it asks (WHIZ_FIGURES)."""
+    path = os.environ.get("WHIZ_FIGURES")
+    if path is not None:
+        with open(path, "a", encoding="utf-8") as f:
+            f.write(json.dumps(facts) + "\n")
+
+
+def stepping(clock: str) -> dict[str, str]:
+    """Return the environment of a wall clock that is off by what this file says just now ("+3600")."""
+    asked = subprocess.run(
+        ["faketime", "-f", "+0", "printenv", "LD_PRELOAD"], check=True, capture_output=True, text=True
+    )
+    keep = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+    path = os.pathsep.join(filter(None, (str(_CLOCK), os.environ.get("PYTHONPATH"))))
+    file = {"FAKETIME_TIMESTAMP_FILE": clock, "FAKETIME_NO_CACHE": "1"}
+    return {**os.environ, **keep, **file, "LD_PRELOAD": asked.stdout.strip(), "PYTHONPATH": path}
+
+
+def forget_clock(pid: int) -> None:
+    """Remove what libfaketime leaves of a process that was killed: another one with its number would stumble on it."""
+    for path in (f"/dev/shm/faketime_shm_{pid}", f"/dev/shm/sem.faketime_sem_{pid}"):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def with_clock(step: str, *argv: str) -> subprocess.CompletedProcess[str]:

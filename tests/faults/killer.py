@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +117,7 @@ def _resume(request: int, pid: int, number: int = 0) -> None:
             raise
 
 
-class _Server:
+class Server:
     def __init__(self) -> None:
         self._frozen: list[int] = []
 
@@ -128,10 +128,10 @@ class _Server:
                 self._let_go()
                 answer = Turn(None)
             elif request["stop"] is None:
-                answer = Turn(_code(os.waitpid(self._fork(request, trace=False), 0)[1]))
+                answer = Turn(code(os.waitpid(self.fork(request, trace=False), 0)[1]))
             else:
-                pid = self._fork(request, trace=True)
-                answer = self._trace(pid, request["after"], request["stop"], request["freeze"])
+                pid = self.fork(request, trace=True)
+                answer = self.trace(pid, request["after"], request["stop"], request["freeze"])
             sys.stdout.write(json.dumps(asdict(answer)) + "\n")
             sys.stdout.flush()
         self._let_go()
@@ -141,7 +141,7 @@ class _Server:
             _resume(DETACH, pid)
         self._frozen.clear()
 
-    def _fork(self, request: dict[str, object], *, trace: bool) -> int:
+    def fork(self, request: dict[str, Any], *, trace: bool) -> int:
         pid = os.fork()
         if pid:
             return pid
@@ -166,8 +166,10 @@ class _Server:
             sys.stderr.flush()
             os._exit(code)
 
-    def _trace(self, whiz: int, after: int, stop: int, freeze: bool) -> Turn:
-        """Step whiz until its kill or its end."""
+    def trace(
+        self, whiz: int, after: int, stop: int, freeze: bool, at: Callable[[int], object] = lambda _: None
+    ) -> Turn:
+        """Step whiz until its kill or its end; `at` is called at each stop, with its number."""
         os.waitpid(whiz, WALL)
         _ptrace(SETOPTIONS, whiz, SYSGOOD | ON_FORK | ON_VFORK | ON_CLONE | ON_EXEC)
         stops = marks = 0
@@ -179,13 +181,14 @@ class _Server:
             who, status = os.waitpid(-1, WALL)
             if not os.WIFSTOPPED(status):
                 if who == whiz:
-                    return Turn(_code(status), stops, marks)
+                    return Turn(code(status), stops, marks)
                 children.discard(who)
                 past.add(who)
                 continue
             sign, event, give = os.WSTOPSIG(status), status >> 16, 0
             if sign == signal.SIGTRAP | 0x80:
                 stops += 1
+                at(stops)
                 if stops >= stop and marks >= after:
                     return Turn(None, stops, marks, self._kill(whiz, children, who, freeze))
             elif event in FORKED:
@@ -224,7 +227,7 @@ class _Server:
         return between
 
 
-def _code(status: int) -> int:
+def code(status: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
@@ -237,7 +240,7 @@ def _announced(save: Callable[[FileStore, Run], None]) -> Callable[[FileStore, R
     return wrapper
 
 
-def _warm() -> None:
+def warm() -> None:
     """Import everything that a command could, so that forks start where their work starts."""
     import whiz
 
@@ -252,5 +255,5 @@ def _warm() -> None:
 
 
 if __name__ == "__main__":
-    _warm()
-    _Server().serve()
+    warm()
+    Server().serve()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.faults.entries import STRANGER
 from tests.faults.outside import ENV, WHIZ, Live, clear, processes, stat, until
 from whiz.core.model import Log, On, Proc, Program, Restart, Run, Want
 from whiz.core.value import replace
@@ -31,17 +32,6 @@ PARTS = 4
 RECORDS = int(os.environ.get("WHIZ_FORGED", "10000"))
 AT_ONCE = 10  # records that one turn meets
 HOME = f"{os.getpid():08x}"  # no other worker's
-
-# notes every signal that can be noted; SIGKILL shows as its death
-STRANGER = """
-import os, signal, sys
-out = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-    signal.signal(number, lambda n, frame: os.write(out, b"%d\\n" % n))
-os.write(1, b"ready\\n")
-while True:
-    signal.pause()
-"""
 
 
 @pytest.fixture

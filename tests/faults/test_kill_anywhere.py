@@ -11,11 +11,11 @@ import subprocess
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.entries import KINDS, Entry, marks
 from tests.faults.killer import Killer
 from tests.faults.outside import Live, clear, processes, stat, until
 
@@ -27,50 +27,6 @@ PARTS = 8
 LANES = 2  # schedules at the same time in each part: half of their time is waiting
 SCHEDULES = int(os.environ.get("WHIZ_SCHEDULES", "1000"))
 REPLAY = os.environ.get("WHIZ_SEED")  # the seed of one schedule, as a failure prints it
-
-# $0 name, $1 version, $2 seconds to sleep; the lock is let go of by the kernel when the last of the tree is gone, so
-# that whoever finds it taken runs beside its predecessor, be it for a microsecond
-BEGIN = 'exec 9>>"$FAULT/$0.lock"; flock -n 9 || echo "overlap $1 $$" >>"$FAULT/$0.mark"; echo "start $1 $$" >>"$FAULT/$0.mark"; '
-KINDS: dict[str, dict[str, Any]] = {
-    "plain": {"script": 'exec sleep "$2"'},
-    "tree": {"script": 'sleep "${2}1" & exec sleep "$2"'},
-    "stubborn": {"script": "trap '' TERM; exec sleep \"$2\"", "stop": {"grace": "50ms"}},
-    "slow": {"script": 'sleep "${2}1" & trap "exec sleep 0.3" TERM; wait'},
-    "kept": {"script": 'exec sleep "$2"', "restart": {"on": "failure"}},
-    "stepped": {"script": 'exec sleep "$2"', "limits": {"files": 300}},
-    "task": {"script": 'sleep 0.03; echo "done $1 $$" >>"$FAULT/$0.mark"', "want": "done"},
-}
-
-
-@dataclass
-class Entry:
-    """A program of the whizzifest of one schedule."""
-
-    name: str
-    kind: str
-    number: int
-    version: int = 1
-    listed: bool = True
-    held: bool = False
-    after: list[str] = field(default_factory=list)
-    disturbed: bool = False  # a run of this version may have been ended by us, so that it may run again
-
-    @property
-    def length(self) -> str:
-        return f"{1000 + self.version}.{self.number:09d}"
-
-    def yaml(self, home: str) -> dict[str, Any]:
-        kind = dict(KINDS[self.kind])
-        script = BEGIN + kind.pop("script")
-        restart = {"delay": "5ms", "max_delay": "10ms", **kind.pop("restart", {})}
-        return {
-            "run": ["/bin/sh", "-c", script, self.name, f"v{self.version}", self.length],
-            "env": {"FAULT": home},
-            "files": [],
-            "after": self.after,
-            "restart": restart,
-            **kind,
-        }
 
 
 def gone(p: Live) -> bool:
@@ -231,11 +187,7 @@ class Schedule:
         return out
 
     def marks(self, name: str) -> list[list[str]]:
-        try:
-            with open(f"{self.home}/{name}.mark", encoding="ascii") as f:
-                return [line.split() for line in f]
-        except FileNotFoundError:
-            return []
+        return marks(self.home, name)
 
     def check(self) -> None:
         for name, pids in self.mains().items():

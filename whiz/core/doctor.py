@@ -6,6 +6,7 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from whiz.core.machine import unfit
 from whiz.core.value import value
 from whiz.core.words import spell_bytes
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from whiz.core.machine import Facts, Place, Unit
 
-_FOREIGN = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk"})  # no owners, no modes, no safe rename
 _FLEETING = frozenset({"tmpfs", "ramfs", "overlay"})  # raspi-config's read-only mode is an overlay in memory
 _ROOM, _INODES = 100_000_000, 1000  # all logs of a home together keep at most 100 MB
 _PSUTIL = (5, 9), (5, 9, 5)  # the least that whiz takes; the first whose processes keep their identity
@@ -83,9 +83,10 @@ def _place(p: Place) -> Finding:
     about = f"{p.role} directory"
     on = f"{p.path} is on {p.kind or 'a file system that cannot be told'}"
     keeps = p.role != "config"  # which is only read
-    if keeps and p.kind in _FOREIGN:
-        says = f"{on}, which knows no owners and replaces no file in one step"
-        do = f"hold every program (whiz hold NAME), then mount ext4 at {p.path}: a bind in /etc/fstab will do"
+    if keeps and (why := unfit(p.kind)) is not None:
+        refused = "" if p.role == "log" else ": whiz refuses to work there"
+        says = f"{on}, {why}{refused}"
+        do = f"mount ext4 at {p.path}: a bind in /etc/fstab will do; or take another place with --home DIR"
         return Finding(Grade.TROUBLE, about, says, do)
     if keeps and p.read_only:
         do = "sudo mount -o remount,rw, with the mount point that findmnt -T names; if it was writable, see dmesg"

@@ -9,6 +9,14 @@ from whiz.core.value import record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# no owners, no modes, names that are the same but for case, and no file is replaced in one step
+FOREIGN = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk"})
+
+
+def unfit(kind: str | None) -> str | None:
+    """Say why whiz cannot keep things on a file system of this type, None where it can."""
+    return "which knows no owners and replaces no file in one step" if kind in FOREIGN else None
+
 
 @record
 class Place:

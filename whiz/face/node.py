@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from whiz import __version__
-from whiz.core.errors import Busy, ManifestError, UsageError
+from whiz.core.errors import Busy, HomeError, ManifestError, UsageError
 from whiz.core.model import Proc
 from whiz.core.value import replace
 from whiz.core.wire import FORMAT, dump, expect, load
@@ -57,12 +57,28 @@ class Node:
         self.home: Home = home(getattr(args, "home", None))
         if act:
             self.home.make()
+            _refuse_unfit(self.home)
+        self._barred = self.home.barred() if act else []
         self.path: str = getattr(args, "manifest", None) or _default(self.home.config)
         self.store = FileStore(self.home.records, self.home.tasks, self.home.state, mend=act)
         self.host = LocalHost(self.home.id, self.home.log, self.home.records, self.home.tasks)
         self.clock = CLOCK
+        self.unannounced = False  # whether we stay here and the disk kept us from saying so
+        if self._barred:
+            self._say_barred()
         self._contents: Contents | None = None
         self._whole: tuple[Manifest, object, object, Manifest] | None = None  # what it was made of, and the result
+
+    def _say_barred(self) -> None:
+        """Say in one line what a read-only file system costs, instead of at each thing that cannot be written."""
+        from whiz.world.host import spawn  # noqa: PLC0415
+
+        lost = {self.home.state: "wishes, finished tasks and history", self.home.log: "output"}
+        words = " and ".join(lost[f] for f in self._barred)
+        voice.warn(f"{', '.join(self._barred)}: Read-only file system; programs run, but {words} will not be kept")
+        spawn.SAID.update(self._barred)
+        if self.home.state in self._barred:
+            self.store.hush()
 
     def load(self, *, allow_empty: bool = False, keep: bool = False) -> Loaded:
         """Return the manifest in force, complete with what its programs are made of. Raise ManifestError."""
@@ -131,11 +147,14 @@ class Node:
         end = time.monotonic() + patience
         while True:
             try:
-                return self.home.lock()
+                lock = self.home.lock()
             except Busy:
                 if time.monotonic() >= end:
                     raise
                 time.sleep(0.02)  # flock has no wait with a bound
+            else:
+                self.store.sweep()
+                return lock
 
     def announce(self, refused: str | None = None) -> None:
         """Write down that this process stays, so that others can ask it. `refused`: why it was not renewed."""
@@ -151,7 +170,11 @@ class Node:
         try:
             write(f"{self.home.run}/resident.json", json.dumps(facts), durable=False)
         except OSError as exc:
-            voice.warn(f"{self.home.run}: {exc.strerror}; other commands cannot ask this whiz")
+            if not self.unannounced:
+                voice.warn(f"{self.home.run}: {exc.strerror}; other commands cannot ask this whiz until that is mended")
+            self.unannounced = True
+        else:
+            self.unannounced = False
 
     def retire(self) -> None:
         """Say that nobody stays here any more."""
@@ -175,7 +198,7 @@ class Node:
             voice.warn(str(problem))
         if loaded.stale and loaded.manifest:
             voice.warn(f"{self.path}: the last good version stays in force until this is mended")
-        if loaded.kept is not None:
+        if loaded.kept is not None and self.home.state not in self._barred:
             voice.warn(f"{loaded.kept}; the last good whizzifest cannot be kept there")
 
     def trim(self, manifest: Manifest) -> int:
@@ -215,6 +238,18 @@ class Node:
                 raise UsageError(f"there is no program {name!r}\nhint: {hint}")
             out += found
         return list(dict.fromkeys(out))
+
+
+def _refuse_unfit(home: Home) -> None:
+    """Raise HomeError where what whiz keeps would not be safe. A home on the system's own disk costs two looks."""
+    for folder in home.apart():
+        from whiz.core.machine import unfit  # noqa: PLC0415
+        from whiz.world.machine import kind_at  # noqa: PLC0415
+
+        kind = kind_at(folder)
+        if (why := unfit(kind)) is not None:
+            hint = "mount ext4 there (a bind in /etc/fstab will do), or take another place with --home DIR"
+            raise HomeError(f"{folder} is on {kind}, {why}: nothing is kept there\nhint: {hint}")
 
 
 def _default(config: str) -> str:

@@ -81,6 +81,8 @@ class Standing:
     def load(self) -> tuple[Manifest, bool]:
         """Return the manifest in force; read it again when something of it was edited. Raise ManifestError at first."""
         before, doubt = self._loaded, self._lost_its_place()
+        if self._node.unannounced:
+            self._node.announce()
         edited = before is None or self._doubted or before.busy or not fresh(before)
         if edited and (before is None or self._node.clock.boot() - self._read_at >= _STORM):
             self._doubted = False  # who asks again from here on, asks again

@@ -28,10 +28,10 @@ PATIENCE = 3.0  # s a full disk may keep an outcome from being written when nobo
 def write(path: str, record: dict[str, object], forever: bool) -> None:
     """Replace the outcome in one step, durably, trying again while the disk refuses."""
     end = time.monotonic() + PATIENCE
+    folder, name = os.path.split(path)
+    new = os.path.join(folder, "." + name + ".new")
     while True:
         try:
-            folder, name = os.path.split(path)
-            new = os.path.join(folder, "." + name + ".new")
             fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 os.fchmod(fd, 0o600)  # the umask is the program's
@@ -49,6 +49,10 @@ def write(path: str, record: dict[str, object], forever: bool) -> None:
                     os.close(fd)
             return
         except OSError:
+            try:
+                os.unlink(new)  # a full disk needs every byte
+            except OSError:
+                pass
             if not forever and time.monotonic() > end:
                 return
             time.sleep(0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -20,14 +21,19 @@ def write(path: str, text: str, *, durable: bool, mode: int = 0o600) -> None:
     temporary = os.path.join(folder, f".{name}.new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
-        rest = memoryview(text.encode())
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-        if durable:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.rename(temporary, path)
+        try:
+            rest = memoryview(text.encode())
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):  # a full disk needs every byte
+            os.unlink(temporary)
+        raise
     if durable:
         sync(folder)
 
@@ -39,6 +45,20 @@ def sync(folder: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def make(folder: str, mode: int) -> None:
+    """Make a directory, with those above it, so that they survive a power cut as what is put there does."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    make(above, 0o755)
+    try:
+        os.mkdir(folder, mode)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise
+    sync(above)
 
 
 def read(path: str, most: int = 8_000_000) -> bytes | None:

@@ -8,6 +8,7 @@ from zlib import crc32
 
 from whiz.core.errors import Busy, HomeError
 from whiz.core.value import value
+from whiz.world import disk
 
 
 @value
@@ -46,9 +47,32 @@ class Home:
             raise HomeError(f"{place}: {exc.strerror}; {hint}") from exc
         for folder, mode in ((self.state, 0o755), (self.tasks, 0o700), (self.log, 0o755)):
             try:
-                os.makedirs(folder, mode, exist_ok=True)
+                disk.make(folder, mode)
             except OSError:
                 continue
+
+    def apart(self) -> list[str]:
+        """Return those of the run and the state directory that lie on another disk than the system's."""
+        system, out = os.stat("/").st_dev, []
+        for folder in (self.run, self.state):
+            try:
+                device = os.stat(folder).st_dev
+            except OSError:
+                continue  # it is found out by its writers
+            if device != system and os.major(device) != 0:  # 0: no disk, such as tmpfs
+                out.append(folder)
+        return out
+
+    def barred(self) -> list[str]:
+        """Return those of the state and the log directory where nobody can write: a read-only root."""
+        out = []
+        for folder in (self.state, self.log):
+            at = folder
+            while at != "/" and not os.path.exists(at):
+                at = os.path.dirname(at)
+            if os.statvfs(at).f_flag & os.ST_RDONLY:
+                out.append(folder)
+        return out
 
     def lock(self) -> int:
         """Take the lock and return its descriptor; raise Busy.

@@ -65,6 +65,11 @@ def mounted(mountinfo: str, path: str) -> str | None:
     return kind
 
 
+def kind_at(path: str) -> str | None:
+    """Return the type of the file system that a directory is on, None where that cannot be told."""
+    return mounted(_text("/proc/self/mountinfo") or "", os.path.realpath(path))
+
+
 def _place(role: str, path: str, mounts: str) -> Place:
     """Look at a directory, or at where it would be made."""
     at = os.path.realpath(path)

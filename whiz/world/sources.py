@@ -134,7 +134,7 @@ class Source:
         import json  # noqa: PLC0415
 
         try:
-            os.makedirs(os.path.dirname(self._good), 0o700, exist_ok=True)
+            disk.make(os.path.dirname(self._good), 0o700)
             disk.write(self._good, json.dumps(held), durable=True)
         except OSError as exc:
             return f"{self._good}: {exc.strerror}"

@@ -119,12 +119,32 @@ class FileStore:
             self.complaints.append(f"{path}: {words}")
             _warn("%s: %s", path, words)
 
+    def hush(self) -> None:
+        """Take it as said that nothing can be written to the state directory."""
+        self._warned |= {self._state, self._folders[Want.DONE], f"{self._state}/restart"}
+
     def _drop_outcome(self, name: str, run_id: str) -> None:
+        outcome = f"{disk.quoted(name)}@{run_id}.outcome"
+        for folder in set(self._folders.values()):
+            for path in (
+                f"{folder}/{outcome}",
+                f"{folder}/.{outcome}.new",
+            ):  # the second of a chaperone that was killed
+                try:
+                    os.unlink(path)
+                except OSError:
+                    continue  # most Runs have none
+
+    def sweep(self) -> None:
+        """Remove what writes left behind that a kill cut short; only for who has the home's lock."""
+        writing = {f".{disk.quoted(r.program.name)}@{r.id}.outcome.new" for r in self.runs() if r.live}
         for folder in set(self._folders.values()):
             try:
-                os.unlink(f"{folder}/{disk.quoted(name)}@{run_id}.outcome")
+                for name in os.listdir(folder):
+                    if name.startswith(".") and name.endswith(".new") and name not in writing:
+                        os.unlink(f"{folder}/{name}")
             except OSError:
-                continue  # most Runs have none
+                continue  # a disk that refuses: the next one tries again
 
     def _names(self, folder: str, ending: str) -> list[str]:
         try:
@@ -150,7 +170,7 @@ class FileStore:
         folders = (f"{self._state}/held", f"{self._state}/restart")
         for folder in folders:
             try:
-                os.makedirs(folder, 0o700, exist_ok=True)
+                disk.make(folder, 0o700)
             except OSError:
                 continue  # a wish cannot be written there either
         return folders
@@ -177,7 +197,7 @@ class FileStore:
     def _touch(self, kind: str, name: str) -> bool:
         folder = f"{self._state}/{kind}"
         try:
-            os.makedirs(folder, 0o700, exist_ok=True)
+            disk.make(folder, 0o700)
             os.close(
                 os.open(f"{folder}/{disk.quoted(name)}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             )

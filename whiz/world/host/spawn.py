@@ -273,6 +273,9 @@ def _output(program: Program, log: str, account: Who) -> int:
     return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
 
 
+SAID: set[str] = set()  # directories of which it was said that nobody can write there
+
+
 @functools.cache
 def _warned(folder: str, words: str) -> None:
     import logging  # noqa: PLC0415  a megabyte that who stays does not need
@@ -282,6 +285,8 @@ def _warned(folder: str, words: str) -> None:
 
 def _without_log(log: str, exc: OSError) -> None:
     """Say once that a log cannot be opened; the program runs all the same."""
+    if os.path.dirname(log) in SAID and exc.errno in (errno.EROFS, errno.ENOENT):
+        return
     _warned(os.path.dirname(log), exc.strerror or str(exc))
 
 
