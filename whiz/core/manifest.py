@@ -235,7 +235,7 @@ def _programs(given: dict[str, Any], defaults: dict[str, Any], base: str, entry:
         group=all_given.get("group"),
         umask=all_given.get("umask", 0o022),
         nice=all_given.get("nice"),
-        limits=Limits(**all_given.get("limits", {})),
+        limits=_limits(all_given.get("limits", {})),
         stop=Ending(**all_given.get("stop", {})),
         restart=Restart(**policy),
         log=Log(**all_given.get("log", {})),
@@ -245,6 +245,12 @@ def _programs(given: dict[str, Any], defaults: dict[str, Any], base: str, entry:
     if "instances" not in all_given:
         return [whole]
     return [_instance(whole, n) for n in range(1, all_given["instances"] + 1)]
+
+
+def _limits(given: Mapping[str, Any]) -> Limits:
+    """Return the ceilings; `cpu` is one of two things."""
+    cpu = given.get("cpu")
+    return Limits(**({**given, "cpu": None, "share": float(cpu)} if isinstance(cpu, keys.Share) else given))
 
 
 def _instance(p: Program, n: int) -> Program:

@@ -59,7 +59,8 @@ class Node:
             self.home.make()
         self.path: str = getattr(args, "manifest", None) or _default(self.home.config)
         self.store = FileStore(self.home.records, self.home.tasks, self.home.state, mend=act)
-        self.host = LocalHost(self.home.id, self.home.log, self.home.records, self.home.tasks)
+        own = getattr(args, "home", None) is None
+        self.host = LocalHost(self.home.id, self.home.log, self.home.records, self.home.tasks, installed=own)
         self.clock = CLOCK
         self._contents: Contents | None = None
         self._whole: tuple[Manifest, object, object, Manifest] | None = None  # what it was made of, and the result

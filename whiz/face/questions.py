@@ -45,15 +45,20 @@ def status(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace, node: Node, loaded: Loaded, rows: tuple[Row, ...], steps: Plan, code: int) -> None:
-    from whiz.face.statustable import as_json, lines, strangers_of  # noqa: PLC0415
+    from whiz.face.statustable import as_json, held, lines, strangers_of  # noqa: PLC0415
 
-    odd = strangers_of(node, loaded.manifest)
+    odd, grips = strangers_of(node, loaded.manifest), held(node, loaded.manifest, rows)
     if voice.wants_json(args):
-        voice.say_json({"programs": as_json(rows), "strangers": odd, **problems(loaded, node), "exit": code})
+        voice.say_json({"programs": as_json(rows, grips), "strangers": odd, **problems(loaded, node), "exit": code})
         return
     complain(args, loaded, node)
     for text in lines(rows):
         voice.say(args, text)
+    stays = bool(grips) and node.resident() is not None
+    for name, each in grips.items():
+        for grip in each:
+            if not grip.firm:
+                voice.say(args, f"limit: {name}: {grip.words(stays=stays)}")
     for stranger in odd:
         voice.say(
             args, f"stranger: pid {stranger['pid']} is also what {stranger['program']!r} asks for; whiz leaves it alone"
@@ -140,7 +145,7 @@ def events(args: argparse.Namespace) -> int:
 
 def explain(args: argparse.Namespace) -> int:
     """Say everything about one program."""
-    from whiz.face.statustable import explanation  # noqa: PLC0415
+    from whiz.face.statustable import explanation, held  # noqa: PLC0415
 
     node = Node(args)
     loaded = node.load_or_empty()
@@ -152,6 +157,10 @@ def explain(args: argparse.Namespace) -> int:
     rows = {r.name: r for r in report(loaded.manifest, runs, node.wishes(loaded.manifest), steps, now)}
     stays = node.resident() is not None
     parts = [explanation(name, loaded.manifest, runs, steps, rows[name], now, stays=stays) for name in names]
+    grips = held(node, loaded.manifest, tuple(rows[name] for name in names))
+    for name, part in zip(names, parts, strict=True):
+        if name in grips:
+            part["limits"] = [g.words(stays=stays) for g in grips[name]]
     if voice.wants_json(args):
         voice.say_json({"programs": parts})
         return 0

@@ -2,8 +2,9 @@
 
     python3 -I -S execstep.py SETTINGS EXE ARGV...
 
-SETTINGS is JSON: nice, limits {RLIMIT name: number}, uid, gid, groups, cwd. The program's environment comes as JSON
-from the descriptor WHIZ_ENV_FD: this interpreter may be root's, and must not itself obey what the program's may say.
+SETTINGS is JSON: nice, limits {RLIMIT name: number}, cgroup (its cgroup.procs), held (whether that limits the program,
+so that it may not run outside), uid, gid, groups, cwd. The program's environment comes as JSON from the descriptor
+WHIZ_ENV_FD: this interpreter may be root's, and must not itself obey what the program's may say.
 What fails is written to the descriptor WHIZ_ERROR_FD; nothing written means that exec succeeded.
 """
 
@@ -20,6 +21,19 @@ def environment(fd: int) -> dict[str, str]:
         return {str(k): str(v) for k, v in json.load(f).items()}
 
 
+def enter(procs: str, held: bool) -> None:
+    """Go to a cgroup, late: what this interpreter has in memory stays counted where it was."""
+    try:
+        cgroup = os.open(procs, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(cgroup, b"0")
+        finally:
+            os.close(cgroup)
+    except OSError:
+        if held:
+            raise
+
+
 def main() -> None:
     fd = int(os.environ["WHIZ_ERROR_FD"])
     os.set_inheritable(fd, False)
@@ -30,12 +44,12 @@ def main() -> None:
         if "nice" in wish:
             what = "nice"
             os.setpriority(os.PRIO_PROCESS, 0, wish["nice"])
-        hard = [(name, getattr(resource, name), n) for name, n in wish.get("limits", {}).items()]
-        for name, number, n in hard:
-            if name != "RLIMIT_AS":
-                what = name
-                # beyond the soft CPU limit comes SIGXCPU, beyond the hard one SIGKILL
-                resource.setrlimit(number, (n, n + 5 if name == "RLIMIT_CPU" else n))
+        for what, n in wish.get("limits", {}).items():
+            # beyond the soft CPU limit comes SIGXCPU, beyond the hard one SIGKILL
+            resource.setrlimit(getattr(resource, what), (n, n + 5 if what == "RLIMIT_CPU" else n))
+        if "cgroup" in wish:
+            what = wish["cgroup"]
+            enter(what, wish["held"])
         if "uid" in wish:
             what = f"become uid {wish['uid']}"
             os.setgroups(wish["groups"])
@@ -46,9 +60,6 @@ def main() -> None:
         what = exe
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # this interpreter ignores them
-        for name, number, n in hard:
-            if name == "RLIMIT_AS":  # last: this interpreter may be larger than the program may become
-                resource.setrlimit(number, (n, n))
         os.execve(exe, argv, env)
     except (OSError, ValueError, OverflowError, MemoryError) as exc:
         words = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__

@@ -10,25 +10,21 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from whiz.core.limits import rlimits
 from whiz.core.model import Program, Want
 from whiz.core.value import value
 from whiz.world import disk
+from whiz.world.host.cgroup import enter
 from whiz.world.host.command import PATH, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from whiz.world.host.cgroup import Seat
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHAPERONE = os.path.join(_HERE, "chaperone.py")
 _EXECSTEP = os.path.join(_HERE, "execstep.py")
-_RLIMITS = {
-    "memory": "RLIMIT_AS",
-    "cpu": "RLIMIT_CPU",
-    "files": "RLIMIT_NOFILE",
-    "tasks": "RLIMIT_NPROC",
-    "core": "RLIMIT_CORE",
-}
 _JOURNAL = "/run/systemd/journal/stdout"
 
 
@@ -119,8 +115,11 @@ def env_pairs(path: str) -> Iterator[tuple[str, str]]:
         yield name.strip(), value
 
 
-def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[int, bool]:
+def spawn(program: Program, mark: str, log: str, outcome: str, seat: Seat | None = None) -> tuple[int, bool]:
     """Start the program; return its pid, or its chaperone's and True. Raise OSError in the system's words.
+
+    `seat`: its place in a cgroup. Where that holds limits, the program enters it before its exec; otherwise it is put
+    there right after: nobody is missed for long then, whom descent, session and mark do not tell as well.
 
     No Python runs between fork and exec. Descriptors are not closed one by one: ours are close-on-exec, which lets
     go of the home's lock at the exec and not before.
@@ -128,7 +127,7 @@ def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[int, boo
     account = who(program)
     form = command(program)
     env = environment(program, account)
-    settings = _settings(program, account)
+    settings = _settings(program, account, seat)
     exe, argv = form.exe, list(form.argv)
     if settings is None and not os.path.isdir(program.cwd):
         raise NotADirectoryError(errno.ENOTDIR, f"cwd {program.cwd} is not a directory", program.cwd)
@@ -137,7 +136,8 @@ def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[int, boo
         exe = sys.executable
     if program.kept:
         lasting = "1" if program.want is Want.DONE else "0"
-        argv = [sys.executable, "-I", "-S", _CHAPERONE, outcome, lasting, "1" if settings else "0", exe, *argv]
+        places = [seat.aside, seat.procs] if seat is not None else ["", ""]
+        argv = [sys.executable, "-I", "-S", _CHAPERONE, outcome, lasting, "1" if settings else "0", *places, exe, *argv]
         exe = sys.executable
     env["WHIZ_RUN"] = mark
     out = _output(program, log, account)
@@ -149,7 +149,10 @@ def spawn(program: Program, mark: str, log: str, outcome: str) -> tuple[int, boo
             env = {"PATH": PATH, "WHIZ_KEEPER" if program.kept else "WHIZ_RUN": mark, "WHIZ_ENV_FD": str(channel)}
         if settings is not None and not program.kept:
             return _stepped(exe, argv, env, program.umask, out), False
-        return _popen(exe, argv, env, cwd, program.umask, out), program.kept
+        pid = _popen(exe, argv, env, cwd, program.umask, out)
+        if seat is not None and not program.kept:
+            enter(seat.procs, pid)
+        return pid, program.kept
     except OSError as exc:
         raise OSError(exc.errno, _words(exc, form.exe), exc.filename) from exc
     finally:
@@ -206,10 +209,11 @@ def _stepped(exe: str, argv: list[str], env: dict[str, str], umask: int, out: in
     return pid
 
 
-def _settings(program: Program, account: Who) -> str | None:
+def _settings(program: Program, account: Who, seat: Seat | None) -> str | None:
     """Return the JSON for the exec step, None where nothing needs it."""
-    limits = {_RLIMITS[k]: v for k in _RLIMITS if (v := getattr(program.limits, k)) is not None}
-    if program.nice is None and not limits and not account.change:
+    held = seat.held if seat is not None else frozenset()
+    limits = rlimits(program.limits, held)
+    if program.nice is None and not limits and not account.change and not held:
         return None
     import json  # noqa: PLC0415
 
@@ -217,7 +221,9 @@ def _settings(program: Program, account: Who) -> str | None:
     if program.nice is not None:
         wish["nice"] = program.nice
     if limits:
-        wish["limits"] = {k: max(1, round(v)) if k == "RLIMIT_CPU" else v for k, v in limits.items()}
+        wish["limits"] = limits
+    if seat is not None:
+        wish |= {"cgroup": seat.procs, "held": bool(held)}
     if account.change:
         wish |= {"uid": account.uid, "gid": account.gid, "groups": os.getgrouplist(account.name, account.gid)}
     return json.dumps(wish)
