@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 POLL = 5.0  # s between looks at what programs have in memory, where nothing else holds them to it
 _PERIOD = 100_000  # µs in which the kernel counts a share (cgroup-v2, cpu.max)
-_ADOPTED = "it was running already: whiz restart sets it"
+_ADOPTED = "it was running already", "whiz restart, with its name"
+_PI = "append cgroup_enable=memory cgroup_memory=1 to the line in /boot/firmware/cmdline.txt and reboot"
 CONTROLLERS = {"memory": "memory", "share": "cpu", "tasks": "pids"}  # limit -> who holds it
 
 
@@ -46,12 +47,16 @@ class Ground:
 
 @value
 class Grip:
-    """How one limit is held. `key`: as the whizzifest has it; `asked`: in words; `why`: why by nothing better."""
+    """How one limit is held. `key`: as the whizzifest has it; `asked`: in words; `why`: why by nothing better.
+
+    `do`: what would change that.
+    """
 
     key: str
     asked: str
     by: By
     why: str = ""
+    do: str = ""
 
     @property
     def firm(self) -> bool:
@@ -74,10 +79,8 @@ def files(limits: Limits, controllers: frozenset[str]) -> tuple[tuple[str, str],
     """Return which files of a program's cgroup get which words, where these controllers are there."""
     words: list[tuple[str, str]] = []
     if limits.memory is not None and "memory" in controllers:
-        words += [
-            ("memory.max", str(limits.memory)),
-            ("memory.oom.group", "1"),
-        ]  # a program without a limb is no program
+        # whole, as one breach is to be one end: which of its processes the kernel would take is nobody's wish
+        words += [("memory.max", str(limits.memory)), ("memory.oom.group", "1")]
     if limits.share is not None and "cpu" in controllers:
         words.append(("cpu.max", f"{round(limits.share * _PERIOD)} {_PERIOD}"))
     if limits.tasks is not None and "pids" in controllers:
@@ -100,7 +103,8 @@ def breach(limits: Limits, usage: int) -> str | None:
     """Return what is wrong with a tree that has so many bytes in memory, if anything is."""
     if limits.memory is None or usage <= limits.memory:
         return None
-    return f"memory {spell_bytes(usage)} is over its limit of {spell_bytes(limits.memory)}"
+    much, most = spell_bytes(usage), spell_bytes(limits.memory)
+    return f"memory {much if much != most else f'{usage} B'} is over its limit of {most}"
 
 
 def spelled(limits: Limits) -> dict[str, str]:
@@ -122,45 +126,40 @@ def grips(
     found = tuple(_grips(limits, held, ground, root=root))
     if not adopted:
         return found
-    return tuple(Grip(g.key, g.asked, By.NOBODY, _ADOPTED) if g.by is By.RLIMIT else g for g in found)
+    return tuple(Grip(g.key, g.asked, By.NOBODY, *_ADOPTED) if g.by is By.RLIMIT else g for g in found)
 
 
 def _grips(limits: Limits, held: frozenset[str], ground: Ground, *, root: bool) -> Iterator[Grip]:
     if limits.memory is not None:
         by = By.CGROUP if "memory" in held else By.POLL
-        yield Grip("memory", spell_bytes(limits.memory), by, _lack("memory", held, ground))
+        yield Grip("memory", spell_bytes(limits.memory), by, *_lack("memory", held, ground))
     if limits.cpu is not None:
         yield Grip("cpu", spell_seconds(limits.cpu), By.RLIMIT)
     if limits.share is not None:
         by = By.CGROUP if "cpu" in held else By.NOBODY
-        yield Grip("cpu", f"{100 * limits.share:g}%", by, _lack("cpu", held, ground))
+        yield Grip("cpu", f"{100 * limits.share:g}%", by, *_lack("cpu", held, ground))
     if limits.files is not None:
         yield Grip("files", str(limits.files), By.RLIMIT)
-    if limits.tasks is not None:
-        by = By.CGROUP if "pids" in held else By.NOBODY if root else By.RLIMIT
-        why = _lack("pids", held, ground)
-        if why:
-            why = f"{'root is exempt from RLIMIT_NPROC' if root else 'all processes of its user count'}; {why}"
-        yield Grip("tasks", str(limits.tasks), by, why)
+    if limits.tasks is not None and "pids" in held:
+        yield Grip("tasks", str(limits.tasks), By.CGROUP)
+    elif limits.tasks is not None:
+        why, do = _lack("pids", held, ground)
+        also = "root is exempt from RLIMIT_NPROC" if root else "with all other processes of its user"
+        yield Grip("tasks", str(limits.tasks), By.NOBODY if root else By.RLIMIT, f"{also}; {why}", do)
     if limits.core is not None:
         yield Grip("core", spell_bytes(limits.core), By.RLIMIT)
 
 
-def _lack(controller: str, held: frozenset[str], ground: Ground) -> str:
+def _lack(controller: str, held: frozenset[str], ground: Ground) -> tuple[str, str]:
     """Say why a controller does not hold a limit, and what would change that; nothing where it does."""
     if controller in held:
-        return ""
+        return "", ""
     if ground.closed:
-        return "whiz's cgroup cannot be entered from this session: let systemd start whiz"
+        return "the cgroup of whiz cannot be entered from this session", "let systemd start whiz: whiz install --user"
     if ground.room is None and ground.trial:
-        return "whiz has no cgroup in a trial home"
+        return "a trial home has no cgroup", ""
     if ground.room is None:
-        return f"whiz has no cgroup here: {'sudo ' if ground.root else ''}whiz install makes one"
+        return "whiz has no cgroup of its own", f"{'sudo ' if ground.root else ''}whiz install"
     if controller in ground.controllers:
-        return "it was started without: whiz restart sets it"
-    if controller == "memory" and ground.pi:
-        return (
-            "the memory controller is off: append cgroup_enable=memory cgroup_memory=1 to the line in "
-            "/boot/firmware/cmdline.txt and reboot"
-        )
-    return f"the {controller} controller is not available in {ground.room}"
+        return "it was started without", "whiz restart, with its name"
+    return f"{ground.room} has no {controller} controller", _PI if controller == "memory" and ground.pi else ""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from whiz.core.limits import Ground
 from whiz.core.value import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from whiz.core.limits import Grip
 
 
 @record
@@ -42,7 +45,10 @@ class Other:
 
 @record
 class Facts:
-    """What was found. `programs`: of this home, those that run."""
+    """What was found. `programs`: of this home, those that run; `loose`: the limits that the kernel does not hold.
+
+    `stays`: whether a whiz does here.
+    """
 
     root: bool
     clock: bool | None
@@ -56,3 +62,6 @@ class Facts:
     python: str
     host: str
     node_yaml: bool
+    ground: Ground = Ground()
+    loose: tuple[tuple[str, Grip], ...] = ()
+    stays: bool = False

@@ -63,10 +63,10 @@ def _clock(at: float | None) -> str:
     return time.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M", then)
 
 
-def held(node: Node, manifest: Manifest, rows: Iterable[Row]) -> dict[str, tuple[Grip, ...]]:
-    """Return how the limits of each program are held that has any."""
-    runs = {r.id: r for r in node.store.runs()}
-    found = {r.name: node.host.grips(manifest[r.name], runs.get(r.run or "")) for r in rows if r.name in manifest}
+def held(node: Node, manifest: Manifest, names: Iterable[str]) -> dict[str, tuple[Grip, ...]]:
+    """Return how the limits of each of these programs are held that has any."""
+    live = latest(r for r in node.store.runs() if r.live)
+    found = {n: node.host.grips(manifest[n], live.get(n)) for n in names if n in manifest}
     return {name: grips for name, grips in found.items() if grips}
 
 
@@ -77,7 +77,7 @@ def as_json(rows: tuple[Row, ...], grips: Mapping[str, tuple[Grip, ...]]) -> lis
     for r in rows:
         cpu, memory = used.get(r.name, (None, None))
         shown = {k: getattr(r, k) for k in ("name", "want", "state", "why", "pid", "since", "restarts", "run")}
-        limits = {g.key: {"asked": g.asked, "by": g.by, "why": g.why} for g in grips.get(r.name, ())}
+        limits = {g.key: {"asked": g.asked, "by": g.by, "why": g.why, "do": g.do} for g in grips.get(r.name, ())}
         out.append({**shown, "cpu": cpu, "memory": memory, "limits": limits})
     return out
 

@@ -167,8 +167,9 @@ class LocalHost:
 
     def grips(self, program: Program, run: Run | None = None) -> tuple[Grip, ...]:
         """Return how the limits of a program are held: of this Run, or of one that started now."""
-        ground = self.cgroups.ground()
-        if run is None or run.proc is None or run.exited is not None or not run.live:
+        lives = run is not None and run.proc is not None and run.exited is None
+        ground = self.cgroups.ground((run,) if run is not None and lives else ())
+        if run is None or not lives:
             return grips(
                 program.limits, needed(program.limits) & ground.controllers, ground, root=self._uid(program) == 0
             )

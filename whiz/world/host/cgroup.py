@@ -13,7 +13,7 @@ from whiz.core.value import value
 from whiz.world import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from whiz.core.model import Run
 
@@ -44,9 +44,11 @@ class Cgroups:
         """Have the subtree looked for anew, when it is needed: one may come or go under who stays."""
         self._found = None
 
-    def ground(self) -> Ground:
-        """Return what there is to hold limits with."""
+    def ground(self, runs: Iterable[Run] = ()) -> Ground:
+        """Return what there is to hold limits with: for these Runs, or for one that starts now."""
         room, closed = self._room()
+        if path := next(filter(None, map(self.of, runs)), None):
+            room, closed = os.path.dirname(path), False
         there = frozenset() if room is None else frozenset(_words(f"{room}/cgroup.controllers"))
         pi = "Raspberry Pi" in _text("/proc/device-tree/model")
         return Ground(
