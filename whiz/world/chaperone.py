@@ -6,8 +6,8 @@ The working directory is the program's own; its environment comes as JSON from t
 written when the program started or could not, and when it ended: {"format": 1, "proc": [boot, pid, ticks], "error":
 words, "exit": code or minus the signal, "ended": bool}. The ended program is reaped only after that, so no moment shows
 neither. FOREVER (0 or 1): whether a full disk is waited for, or given up after a while. STEP (0 or 1): EXE is
-execstep.py's interpreter, which reports its errors through a pipe. ASIDE and PROCS: the cgroup.procs of where we belong
-and of where the program does, or nothing. We are not of its cgroup, because that is killed whole.
+execstep.py's interpreter, which reports its errors through a pipe. ASIDE and PROCS: the cgroup.procs of where we
+belong, and of where the program is to be born, or nothing. We do not stay in its cgroup, which is killed whole.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def write(path: str, record: dict[str, object], forever: bool) -> None:
             time.sleep(0.5)
 
 
-def enter(procs: str, pid: int) -> None:
-    """Place a process in a cgroup, where there is one and it can be."""
+def enter(procs: str) -> None:
+    """Go to a cgroup, where there is one and it lets us in."""
     try:
         if procs:
             fd = os.open(procs, os.O_WRONLY | os.O_CLOEXEC)
             try:
-                os.write(fd, str(pid).encode())
+                os.write(fd, b"0")
             finally:
                 os.close(fd)
     except OSError:
@@ -97,7 +97,7 @@ def start(step: bool, exe: str, argv: list[str], env: dict[str, str]) -> tuple[i
 def main() -> None:
     outcome, forever, step = sys.argv[1], sys.argv[2] == "1", sys.argv[3] == "1"
     aside, procs, exe = sys.argv[4:7]
-    enter(aside, 0)
+    enter(aside)
     channel = int(os.environ["WHIZ_ENV_FD"])
     with open(channel, encoding="utf-8", errors="surrogateescape", closefd=False) as f:
         f.seek(0)
@@ -107,12 +107,12 @@ def main() -> None:
     os.environ["WHIZ_RUN"] = env["WHIZ_RUN"]
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    enter(procs)  # a child is born where its parent is
     pid, error = start(step, exe, sys.argv[7:], env)
+    enter(aside if procs else "")
     if pid is None or error:
         write(outcome, {"error": error, "ended": True}, forever)
         sys.exit(127)
-    if not step:
-        enter(procs, pid)
     os.close(channel)
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):

@@ -2,9 +2,9 @@
 
     python3 -I -S execstep.py SETTINGS EXE ARGV...
 
-SETTINGS is JSON: nice, limits {RLIMIT name: number}, cgroup (its cgroup.procs), held (whether that limits the program,
-so that it may not run outside), uid, gid, groups, cwd. The program's environment comes as JSON from the descriptor
-WHIZ_ENV_FD: this interpreter may be root's, and must not itself obey what the program's may say.
+SETTINGS is JSON: nice, limits {RLIMIT name: number}, cgroup (the cgroup.procs of one that limits it), uid, gid, groups,
+cwd. The program's environment comes as JSON from the descriptor WHIZ_ENV_FD: this interpreter may be root's, and must
+not itself obey what the program's may say.
 What fails is written to the descriptor WHIZ_ERROR_FD; nothing written means that exec succeeded.
 """
 
@@ -21,17 +21,12 @@ def environment(fd: int) -> dict[str, str]:
         return {str(k): str(v) for k, v in json.load(f).items()}
 
 
-def enter(procs: str, held: bool) -> None:
-    """Go to a cgroup, late: what this interpreter has in memory stays counted where it was."""
+def enter(procs: str) -> None:
+    fd = os.open(procs, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        cgroup = os.open(procs, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(cgroup, b"0")
-        finally:
-            os.close(cgroup)
-    except OSError:
-        if held:
-            raise
+        os.write(fd, b"0")
+    finally:
+        os.close(fd)
 
 
 def main() -> None:
@@ -49,7 +44,7 @@ def main() -> None:
             resource.setrlimit(getattr(resource, what), (n, n + 5 if what == "RLIMIT_CPU" else n))
         if "cgroup" in wish:
             what = wish["cgroup"]
-            enter(what, wish["held"])
+            enter(what)  # late: what this interpreter has in memory stays counted where it was
         if "uid" in wish:
             what = f"become uid {wish['uid']}"
             os.setgroups(wish["groups"])

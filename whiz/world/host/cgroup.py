@@ -25,9 +25,13 @@ _LEFT = 60.0  # s after which an empty directory is nobody's who is just startin
 
 @value
 class Seat:
-    """A place for one Run. `procs`: the file that takes in who writes 0 to it; `aside`: where its chaperone belongs."""
+    """A place for one Run: the file that takes in who writes 0 to it.
+
+    `home`: the same of where we are; `aside`: of where its chaperone belongs; `held`: the controllers that limit it.
+    """
 
     procs: str
+    home: str
     aside: str
     held: frozenset[str]
 
@@ -74,7 +78,8 @@ class Cgroups:
                 _write(f"{leaf}/{name}", words)
             except OSError:
                 held -= {name.removesuffix(".max")}
-        return Seat(f"{leaf}/cgroup.procs", f"{room}/{_ASIDE}/cgroup.procs", held)
+        home = f"{self._mount()}{_path_of(os.getpid())}/cgroup.procs"
+        return Seat(f"{leaf}/cgroup.procs", home, f"{room}/{_ASIDE}/cgroup.procs", held)
 
     def of(self, run: Run) -> str | None:
         """Return the directory that is this Run's own, be it in the room of a whiz that was started elsewhere."""
@@ -215,11 +220,13 @@ def _vacate(room: str) -> None:
             continue  # it has ended, or is not ours to move
 
 
-def enter(procs: str, pid: int) -> None:
-    """Place a process, if it still can be; who has ended needs no place."""
-    try:
-        _write(procs, str(pid))
-    except OSError:
+def enter(*procs: str) -> None:
+    """Go to the first of these cgroups that lets us in."""
+    for place in procs:
+        try:
+            _write(place, "0")
+        except OSError:
+            continue
         return
 
 

@@ -118,8 +118,8 @@ def env_pairs(path: str) -> Iterator[tuple[str, str]]:
 def spawn(program: Program, mark: str, log: str, outcome: str, seat: Seat | None = None) -> tuple[int, bool]:
     """Start the program; return its pid, or its chaperone's and True. Raise OSError in the system's words.
 
-    `seat`: its place in a cgroup. Where that holds limits, the program enters it before its exec; otherwise it is put
-    there right after: nobody is missed for long then, whom descent, session and mark do not tell as well.
+    `seat`: its place in a cgroup. Where that holds limits, the exec step enters it, so that they are not ours for a
+    moment; otherwise who starts the program visits it meanwhile: a child is born where its parent is.
 
     No Python runs between fork and exec. Descriptors are not closed one by one: ours are close-on-exec, which lets
     go of the home's lock at the exec and not before.
@@ -136,7 +136,7 @@ def spawn(program: Program, mark: str, log: str, outcome: str, seat: Seat | None
         exe = sys.executable
     if program.kept:
         lasting = "1" if program.want is Want.DONE else "0"
-        places = [seat.aside, seat.procs] if seat is not None else ["", ""]
+        places = ["", ""] if seat is None else [seat.aside, "" if seat.held else seat.procs]
         argv = [sys.executable, "-I", "-S", _CHAPERONE, outcome, lasting, "1" if settings else "0", *places, exe, *argv]
         exe = sys.executable
     env["WHIZ_RUN"] = mark
@@ -147,15 +147,16 @@ def spawn(program: Program, mark: str, log: str, outcome: str, seat: Seat | None
         if program.kept or settings is not None:
             channel = _channel(env)
             env = {"PATH": PATH, "WHIZ_KEEPER" if program.kept else "WHIZ_RUN": mark, "WHIZ_ENV_FD": str(channel)}
+        if seat is not None and not seat.held and not program.kept:
+            enter(seat.procs)
         if settings is not None and not program.kept:
             return _stepped(exe, argv, env, program.umask, out), False
-        pid = _popen(exe, argv, env, cwd, program.umask, out)
-        if seat is not None and not program.kept:
-            enter(seat.procs, pid)
-        return pid, program.kept
+        return _popen(exe, argv, env, cwd, program.umask, out), program.kept
     except OSError as exc:
         raise OSError(exc.errno, _words(exc, form.exe), exc.filename) from exc
     finally:
+        if seat is not None and not seat.held and not program.kept:
+            enter(seat.home, seat.aside)
         os.close(out)
         if channel >= 0:
             os.close(channel)
@@ -222,8 +223,8 @@ def _settings(program: Program, account: Who, seat: Seat | None) -> str | None:
         wish["nice"] = program.nice
     if limits:
         wish["limits"] = limits
-    if seat is not None:
-        wish |= {"cgroup": seat.procs, "held": bool(held)}
+    if seat is not None and held:
+        wish["cgroup"] = seat.procs
     if account.change:
         wish |= {"uid": account.uid, "gid": account.gid, "groups": os.getgrouplist(account.name, account.gid)}
     return json.dumps(wish)

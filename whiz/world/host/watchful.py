@@ -48,14 +48,15 @@ class Watchful:
     ) -> Iterator[tuple[str, str]]:
         """Yield whom the kernel killed for want of memory, of those that nobody told to end."""
         for run in runs:
-            if run.asked is not None or run.exited is not None or run.proc is None or run.proc in living:
-                continue
             known = outcomes.get(run.id)
+            proc = run.proc if run.proc is not None or known is None else known.proc
+            if run.asked is not None or run.exited is not None or proc is None or proc in living:
+                continue
             if known is None and run.keeper in living:
                 continue  # it will say
-            if known is not None and known.exit not in (None, -signal.SIGKILL):
+            if known is not None and (not known.ended or known.exit not in (None, -signal.SIGKILL)):
                 continue
-            if (words := self._felled(run, run.proc)) is not None:
+            if (words := self._felled(run, proc)) is not None:
                 yield run.id, words
 
     def _felled(self, run: Run, proc: Proc) -> str | None:
