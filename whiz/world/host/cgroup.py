@@ -75,7 +75,7 @@ class Cgroups:
             return None
         for name, words in files(run.program.limits, held):
             try:
-                _write(f"{leaf}/{name}", words)
+                put(f"{leaf}/{name}", words)
             except OSError:
                 held -= {name.removesuffix(".max")}
         home = f"{self._mount()}{_path_of(os.getpid())}/cgroup.procs"
@@ -106,7 +106,7 @@ class Cgroups:
         if path is None or own is None or f"{self._mount()}{own}/".startswith(f"{path}/"):
             return
         try:
-            _write(f"{path}/cgroup.kill", "1")
+            put(f"{path}/cgroup.kill", "1")
         except OSError:
             return  # a kernel before 5.14: each gets a signal of its own
 
@@ -202,7 +202,7 @@ def _enabled(room: str, wanted: frozenset[str]) -> frozenset[str]:
         for _ in range(3):  # somebody may come in between
             _vacate(room)
             try:
-                _write(f"{room}/cgroup.subtree_control", f"+{name}")
+                put(f"{room}/cgroup.subtree_control", f"+{name}")
                 break
             except OSError as exc:
                 if exc.errno != errno.EBUSY:
@@ -215,7 +215,7 @@ def _vacate(room: str) -> None:
     for pid in _words(f"{room}/cgroup.procs"):
         os.makedirs(f"{room}/{_ASIDE}", 0o755, exist_ok=True)
         try:
-            _write(f"{room}/{_ASIDE}/cgroup.procs", pid)
+            put(f"{room}/{_ASIDE}/cgroup.procs", pid)
         except OSError:
             continue  # it has ended, or is not ours to move
 
@@ -224,7 +224,7 @@ def enter(*procs: str) -> None:
     """Go to the first of these cgroups that lets us in."""
     for place in procs:
         try:
-            _write(place, "0")
+            put(place, "0")
         except OSError:
             continue
         return
@@ -249,7 +249,8 @@ def _remove(path: str) -> None:
             return  # somebody lives there
 
 
-def _write(path: str, words: str) -> None:
+def put(path: str, words: str) -> None:
+    """Have the kernel take these words; raise OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, words.encode())
