@@ -15,7 +15,8 @@ from tests.cgroups import delegated, procs
 from whiz.core.model import Limits, Proc, Program, Run, Want
 from whiz.core.value import replace
 from whiz.world.host import cgroup
-from whiz.world.host.cgroup import Cgroups, Seat, _enabled
+from whiz.world.host.cgroup import Cgroups, Seat
+from whiz.world.host.cgroupfs import enabled
 from whiz.world.host.memory import Families, felled, measure
 from whiz.world.host.spawn import spawn
 from whiz.world.host.stat import boot_id, identify
@@ -34,7 +35,7 @@ FILES = {"memory.max": "max\n", "memory.oom.group": "0\n", "cpu.max": "max 10000
 @pytest.fixture
 def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have a directory that looks as the kernel's does, with a room that `whiz install` made; return the room."""
-    monkeypatch.setattr(cgroup, "_path_of", lambda _: "/system.slice/cron.service")
+    monkeypatch.setattr(cgroup, "path_of", lambda _: "/system.slice/cron.service")
     room = tmp_path / AT
     for folder in (tmp_path / "system.slice/cron.service", room):
         folder.mkdir(parents=True)
@@ -85,12 +86,11 @@ def test_limits_are_written_before_anybody_is_there(plain: Path, tmp_path: Path)
 def test_what_cannot_be_written_does_not_count_as_held(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = cgroup.put
-
     def refusing(path: str, words: str) -> None:
         if path.endswith("cpu.max"):
             raise OSError(22, "Invalid argument")
-        write(path, words)
+        with open(path, "w", encoding="ascii") as f:
+            f.write(words)
 
     monkeypatch.setattr(cgroup, "put", refusing)
     groups = Cgroups(installed=True, mounts=(str(tmp_path),))
@@ -180,10 +180,10 @@ def test_who_sits_in_the_room_itself_is_moved_aside(room: Path, controller: str)
         (room / "cgroup.procs").write_text(str(sleeper.pid))
         with pytest.raises(OSError, match="busy"):
             (room / "cgroup.subtree_control").write_text(f"+{controller}")
-        assert _enabled(str(room), frozenset({controller, "absent"})) == {controller}
+        assert enabled(str(room), frozenset({controller, "absent"})) == {controller}
         assert procs(room / "@whiz") == [sleeper.pid]
-        assert _enabled(str(room), frozenset({controller})) == {controller}
-        assert _enabled(str(room), frozenset()) == frozenset()
+        assert enabled(str(room), frozenset({controller})) == {controller}
+        assert enabled(str(room), frozenset()) == frozenset()
         sleeper.kill()
 
 

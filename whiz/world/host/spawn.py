@@ -14,7 +14,7 @@ from whiz.core.limits import rlimits
 from whiz.core.model import Program, Want
 from whiz.core.value import value
 from whiz.world import disk
-from whiz.world.host.cgroup import enter
+from whiz.world.host.cgroupfs import enter
 from whiz.world.host.command import PATH, command
 
 if TYPE_CHECKING:
