@@ -222,8 +222,10 @@ def test_what_many_share_is_counted_once(tmp_path: Path) -> None:
             assert 60_000_000 < measure(pids, 100_000_000) < 120_000_000
         finally:
             os.killpg(main.pid, 9)
-    assert measure(pids, 10) == 0
-    assert Families(frozenset()).of(main.pid, "r1") == set()
+    end = time.monotonic() + 30
+    while measure(pids, 10) or Families(frozenset()).of(main.pid, "r1"):  # the killed are there for a moment
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_nobody_was_killed_for_want_of_memory_who_lives() -> None:
