@@ -75,6 +75,8 @@ class FakeHost:
     codes: dict[Proc, int] = field(default_factory=dict)
     starts: list[str] = field(default_factory=list)
     most: dict[str, int] = field(default_factory=dict)
+    razed: list[str] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
     pid: int = 100
     ids: int = 0
     health: FakeHealth = field(default_factory=FakeHealth)
@@ -147,6 +149,12 @@ class FakeHost:
         for proc in procs:
             if proc in self.procs and (name == "KILL" or not self.procs[proc].stubborn):
                 self.end(proc, -9 if name == "KILL" else -15)
+
+    def raze(self, run: Run) -> None:
+        self.razed.append(run.id)
+
+    def clear(self, run: Run) -> None:
+        self.cleared.append(run.id)
 
     def wait(self, procs: Iterable[Proc], seconds: float) -> None:
         if self.health.rung:

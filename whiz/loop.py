@@ -65,6 +65,12 @@ class Host(Protocol):
     def signal(self, procs: Iterable[Proc], name: str) -> None:
         """Signal exactly these processes, and nobody who has their numbers by now."""
 
+    def raze(self, run: Run) -> None:
+        """End by force, all at once, whoever is in a place that this Run has of its own."""
+
+    def clear(self, run: Run) -> None:
+        """Remove the place that a Run had of its own, now that it has ended."""
+
     def wait(self, procs: Iterable[Proc], seconds: float) -> None:
         """Sleep until one of these ends, or so long."""
 
@@ -152,6 +158,8 @@ def learn(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: 
         if known.get(run.id) != run:
             store.save(run)
             _note_end(store, run, known.get(run.id))
+            if not run.live:
+                host.clear(run)
 
 
 def turn(
@@ -237,10 +245,14 @@ def _start(step: Start, last: Run | None, host: Host, store: Store, clock: Clock
 def _end(run: Run, signal: str, why: str, host: Host, store: Store, manifest: Manifest, clock: Clock) -> None:
     """Signal what is left of a Run. The asking is written down first: who exits after it was stopped, did not fail."""
     now, forced, again = clock.boot(), signal == "KILL", run.asked is not None or run.swept is not None
+    if forced:
+        run = replace(run, killed=now)
+        store.save(run)
+        host.raze(run)  # first: who forks without end is never all listed
     members = host.tree(run, manifest, store.runs())
     asked = run.asked if run.asked is not None or run.exited is not None else now
     swept = run.swept if run.swept is not None or run.exited is None else now
-    run = replace(run, asked=asked, swept=swept, killed=now if forced else run.killed, left=members)
+    run = replace(run, asked=asked, swept=swept, left=members)
     store.save(run)
     heard = () if forced else run.told
     main = run.proc if run.proc is not None else run.keeper

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from whiz.core.doctor import Grade, examine
+from whiz.core.limits import By, Grip, Ground
 from whiz.core.machine import Facts, Other, Place, Unit
 from whiz.core.value import replace
 
@@ -49,7 +50,7 @@ def test_a_machine_that_is_as_it_should_be() -> None:
     [
         (replace(WELL, clock=False), "advice", "clock: not synchronised", "timedatectl set-ntp true"),
         (replace(WELL, clock=None), "ok", "clock: cannot tell", ""),
-        (replace(WELL, memory=False), "advice", "memory cgroup: off", "append cgroup_enable=memory to the line in /boot/firmware/cmdline.txt and reboot"),
+        (replace(WELL, memory=False), "advice", "memory cgroup: off", "append cgroup_enable=memory cgroup_memory=1 to the line in /boot/firmware/cmdline.txt and reboot"),
         (replace(WELL, memory=None), "ok", "memory cgroup: cannot tell", ""),
         (replace(WELL, pidfd=False), "trouble", "pidfd: pidfd_open(2) is refused", "Linux 5.3"),
         (places(STATE, kind="vfat"), "trouble", "state directory: /var/lib/whiz is on vfat, which knows no owners", "mount ext4 at /var/lib/whiz"),
@@ -87,6 +88,10 @@ def test_a_machine_that_is_as_it_should_be() -> None:
         (replace(WELL, psutil="5.9.4"), "ok", "psutil: 5.9.4, whose times move with the clock", ""),
         (replace(WELL, psutil="7.2.2"), "ok", "psutil: 7.2.2", ""),
         (replace(WELL, psutil=None), "ok", "psutil: cannot tell", ""),
+        (WELL, "ok", "cgroup: none is whiz's own: trees are known by session and mark", ""),
+        (replace(WELL, ground=Ground(room="/r")), "ok", "cgroup: programs are placed in /r, which limits nothing", ""),
+        (replace(WELL, ground=Ground(room="/r", controllers=frozenset({"pids", "memory", "io"}))), "ok", "in /r, which limits memory, pids", ""),
+        (replace(WELL, loose=(("web", Grip("memory", "64 MB", By.POLL, "no cgroup", "whiz install")),)), "advice", "limits of web: memory 64 MB: polled at each whiz apply (no cgroup)", "whiz install"),
         (replace(WELL, node_yaml=True), "ok", "node: pi, with a node.yaml", ""),
     ],
 )  # fmt: skip

@@ -248,6 +248,8 @@ def test_roles_and_hosts() -> None:
         ({"programs": {"a": {"run": "/a", "stop": {"grace": "soon"}}}}, "expected a duration such as 1.5s, 2m or 1h, found 'soon'"),
         ({"programs": {"a": {"run": "/a", "stop": {"signal": "SIGNAL"}}}}, "expected a signal: HUP, INT, QUIT, ABRT, KILL, USR1, USR2, TERM, WINCH, found 'SIGNAL'"),
         ({"programs": {"a": {"run": "/a", "limits": {"memory": "lots"}}}}, "expected a size such as 64MB or 1.5GiB, found 'lots'"),
+        ({"programs": {"a": {"run": "/a", "limits": {"cpu": "half"}}}}, "expected a duration such as 1m, or a share of one core such as 50%, found 'half'"),
+        ({"programs": {"a": {"run": "/a", "limits": {"cpu": "0.5%"}}}}, "expected a duration such as 1m, or a share of one core such as 50%, found '0.5%'"),
         ({"programs": {"a": {"run": "/a", "nice": 99}}}, "expected a number from -20 to 19, found '99'"),
         ({"programs": {"a": {"run": "/a", "umask": "999"}}}, "expected an octal mask such as 022, found '999'"),
         ({"programs": {"a": {"run": "/a", "umask": "1000"}}}, "expected an octal mask such as 022, found '1000'"),
@@ -338,3 +340,18 @@ def test_commands_that_are_told() -> None:
     first = doc({"on": {"start": "bin/a x", "exit": ["/bin/b"]}, "programs": {"p": {"run": "/p"}}})
     second = doc({"on": {"start": "logger"}})
     assert hooks([first, second]) == {"start": (("/etc/whiz/bin/a", "x"), ("logger",)), "exit": (("/bin/b",),)}
+
+
+def test_limits_cpu_is_one_of_two_things() -> None:
+    """Time in total or a share of one core: the program's word takes the place of the defaults', whichever it is."""
+    programs = {
+        "time": {"run": "/a", "limits": {"cpu": "1h"}},
+        "share": {"run": "/a", "limits": {"cpu": "250%", "files": 9}},
+        "usual": {"run": "/a"},
+    }
+    manifest = made({"defaults": {"limits": {"cpu": "50 %"}}, "programs": programs})
+    assert {n: p.limits for n, p in manifest.items()} == {
+        "time": Limits(cpu=3600.0),
+        "share": Limits(share=2.5, files=9),
+        "usual": Limits(share=0.5),
+    }

@@ -16,6 +16,7 @@ GOOD: list[Any] = [
     {"version": 1, "programs": {"a": {"run": "/a"}}},
     {"programs": {"a": {"run": ["/a", "b"], "want": "done", "after": ["b"]}, "b": {"run": "/b", "after": []}}},
     {"programs": {"a": {"run": "/a", "stop": {"grace": "1.5s"}, "limits": {"memory": "64MB", "core": 0}}}},
+    {"programs": {"a": {"run": "/a", "limits": {"cpu": "150%"}}}},
     {"programs": {"a": {"run": "/a", "restart": {"on": "never", "success_codes": [1, 2]}, "log": {"to": "null"}}}},
     {"programs": {"a": {"run": "/a", "env": {"A": 1, "B": True, "C": "c"}, "umask": "022", "nice": -5}}},
     {

@@ -119,6 +119,7 @@ def test_how_it_ended() -> None:
         (replace(P, umask=0o077), "umask 022 → 077"),
         (replace(P, user="pi", nice=3), "user unset → pi, nice unset → 3"),
         (replace(P, limits=Limits(files=9)), "limits.files unset → 9"),
+        (replace(P, limits=Limits(share=0.5, memory=64_000_000)), "limits.memory unset → 64000000, limits.cpu unset → 50%"),
         (replace(P, digests=(("/web", "d"),)), "file /web is one of its files now"),
         (replace(P, log=Log(to="null")), "log.to file → null"),
         (replace(P, log=Log(max=5)), ""),

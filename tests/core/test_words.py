@@ -29,6 +29,17 @@ def test_size(text: str, count: int) -> None:
     assert words.size(text) == count
 
 
+@pytest.mark.parametrize(("text", "part"), [("50%", 0.5), ("250 %", 2.5), ("1%", 0.01)])
+def test_share(text: str, part: float) -> None:
+    assert words.share(text) == part
+
+
+@pytest.mark.parametrize("text", ["50", "0%", "%", "200000%", "5m"])
+def test_no_share(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        words.share(text)
+
+
 def test_no_size() -> None:
     with pytest.raises(ValueError, match="5XB"):
         words.size("5XB")

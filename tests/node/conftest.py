@@ -30,10 +30,11 @@ WHIZ = [sys.executable, "-m", "whiz"]
 
 @dataclass
 class Node:
-    """One home. `path`: the directory that holds everything."""
+    """One home. `path`: the directory that holds everything; `prefix`: what starts whiz."""
 
     path: Path
     manifest: str = "whizzifest"
+    prefix: tuple[str, ...] = ()
 
     def write(self, text: str, name: str = "whizzifest") -> Path:
         """Write a file under the home in one step, as editors that care do."""
@@ -57,7 +58,7 @@ class Node:
         """Run whiz and return what it said."""
         words = ("--home", str(self.path), *words)
         options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 120, **options}
-        return subprocess.run([*WHIZ, *words], check=False, **options)
+        return subprocess.run([*self.prefix, *WHIZ, *words], check=False, **options)
 
     def whiz(self, *words: str, code: int = 0, **options: Any) -> str:
         """Run whiz, expect this exit status, return stdout."""
@@ -170,7 +171,7 @@ def resident(node: Node, until: Until) -> Iterator[Resident]:
     def start(*words: str, wait: bool = True, **options: Any) -> subprocess.Popen[str]:
         with (node.path / "said").open("a") as said:
             options = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said, **options}
-            command = [*WHIZ, "--home", str(node.path), "run", *words]
+            command = [*node.prefix, *WHIZ, "--home", str(node.path), "run", *words]
             started.append(subprocess.Popen(command, text=True, start_new_session=True, **options))
         if wait:
             until(lambda: announced(node).get("proc", {}).get("pid") == started[-1].pid)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from tests.node.conftest import WHIZ, announced, gone, lengths
-from whiz.world.logs import trimmed
+from whiz.world.disk import trimmed
 
 if TYPE_CHECKING:
     from tests.node.conftest import Node, Resident, Until

@@ -5,8 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from whiz.core.model import PROCESS_FIELDS, Limits
-from whiz.core.value import fields
+from whiz.core.model import PROCESS_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +49,9 @@ def _change(field: str, a: Any, b: Any) -> Iterable[str]:  # noqa: ANN401  each 
         case "secrets":
             return _pairs(dict(a), dict(b), show=False)
         case "limits":
-            return [f"limits.{k} {_or_unset(x)} → {_or_unset(y)}" for k, x, y in _apart(a, b)]
+            from whiz.core.limits import spelled  # noqa: PLC0415  a quiet turn tells no change
+
+            return [f"limits.{k} {_or_unset(x)} → {_or_unset(y)}" for k, x, y in _apart(spelled(a), spelled(b))]
         case "says":
             return [f"says {', '.join(a) or 'nothing'} → {', '.join(b) or 'nothing'}"]
         case "umask":
@@ -77,9 +78,8 @@ def _or_unset(value: object) -> object:
     return "unset" if value is None else value
 
 
-def _apart(a: Limits, b: Limits) -> list[tuple[str, object, object]]:
-    pairs = ((k, getattr(a, k), getattr(b, k)) for k in fields(Limits))
-    return [(k, x, y) for k, x, y in pairs if x != y]
+def _apart(a: dict[str, str], b: dict[str, str]) -> list[tuple[str, object, object]]:
+    return [(k, a.get(k), b.get(k)) for k in {**a, **b} if a.get(k) != b.get(k)]
 
 
 def _words(old: tuple[str, ...], new: tuple[str, ...]) -> str:

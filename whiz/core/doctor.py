@@ -46,6 +46,7 @@ def examine(facts: Facts) -> tuple[Finding, ...]:
         _whether(facts.pidfd, "pidfd", "works", _UNSAFE),
         *map(_place, facts.places),
         *_units(facts),
+        *_limits(facts),
         *_homes(facts),
         _psutil(facts),
         Finding(Grade.OK, "python", facts.python),
@@ -68,8 +69,8 @@ _UNSYNCHRONISED = Finding(
 _UNBOUNDED = Finding(
     Grade.ADVICE,
     "memory cgroup",
-    "off, as Raspberry Pi OS has it: MemoryMax= in a unit bounds nothing (limits.memory does)",
-    "append cgroup_enable=memory to the line in /boot/firmware/cmdline.txt and reboot",
+    "off, as Raspberry Pi OS has it: MemoryMax= in a unit bounds nothing, limits.memory is polled",
+    "append cgroup_enable=memory cgroup_memory=1 to the line in /boot/firmware/cmdline.txt and reboot",
 )
 _UNSAFE = Finding(
     Grade.TROUBLE,
@@ -145,6 +146,19 @@ def _wrong(unit: Unit) -> Iterator[tuple[str, str]]:
 
 def _yes(text: str) -> bool:
     return text.lower() in {"yes", "true", "on", "1", "y", "t"}
+
+
+def _limits(facts: Facts) -> Iterator[Finding]:
+    """Say where programs are placed, and which limits the kernel does not hold."""
+    ground = facts.ground
+    if ground.room is None:
+        yield Finding(Grade.OK, "cgroup", "none is whiz's own: trees are known by session and mark, limits are rlimits")
+    else:
+        able = [c for c in ("memory", "cpu", "pids") if c in ground.controllers]
+        says = f"programs are placed in {ground.room}, which limits {', '.join(able) or 'nothing'}"
+        yield Finding(Grade.OK, "cgroup", says)
+    for name, grip in facts.loose:
+        yield Finding(Grade.ADVICE, f"limits of {name}", grip.words(stays=facts.stays), grip.do)
 
 
 def _homes(facts: Facts) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 from whiz.core.checks import shapes
 from whiz.core.model import On, Want
 from whiz.core.shape import NAME, SCALAR, Choice, Key, Many, Pairs, Record, Text, Words, good_name
-from whiz.core.words import SIGNALS, duration, size
+from whiz.core.words import SIGNALS, duration, share, size
 
 
 def _name(text: str) -> str:
@@ -24,6 +24,14 @@ def _whole(low: int, high: int = 2**31) -> Any:  # noqa: ANN401  a function that
         return number
 
     return accept
+
+
+class Share(float):
+    """A part of one core; what else `limits.cpu` may be is a duration."""
+
+
+def _cpu(text: str) -> float:
+    return Share(share(text)) if text.rstrip().endswith("%") else duration(text)
 
 
 def _umask(text: str) -> int:
@@ -56,16 +64,27 @@ def _schedule(text: str) -> str:
 NAMES = Many(Text("a name of letters, digits, '.', '_' and '-'", _name, NAME.pattern, ("str", "int", "float")))
 DURATION = Text("a duration such as 1.5s, 2m or 1h", duration, r"^[0-9.]+ *(ms|s|m|h|d)?$", ("str", "int", "float"))
 SIZE = Text("a size such as 64MB or 1.5GiB", size, r"^[0-9.]+ *([KMGkmg]([Ii]?[Bb])?|[Bb])?$", ("str", "int", "float"))
+CPU = Text(
+    "a duration such as 1m, or a share of one core such as 50%",
+    _cpu,
+    r"^[0-9.]+ *(ms|s|m|h|d|%)?$",
+    ("str", "int", "float"),
+)
 COUNT = Text("a whole number of 1 or more", _whole(1), kinds=("int",))
 PATH = Text("an absolute path", _absolute, "^/")
 USER = Text("a user or group name, or a number", kinds=("str", "int"))
 
 LIMITS = Record(
     (
-        Key("memory", SIZE, "Address space (RLIMIT_AS): an allocation beyond it fails."),
-        Key("cpu", DURATION, "CPU time in total (RLIMIT_CPU): beyond it the kernel ends the process with SIGXCPU."),
-        Key("files", COUNT, "Open descriptors (RLIMIT_NOFILE)."),
-        Key("tasks", COUNT, "Processes and threads of its user (RLIMIT_NPROC); root is exempt."),
+        Key("memory", SIZE, "What the program and all it started may have in memory together; beyond it, it ends."),
+        Key(
+            "cpu",
+            CPU,
+            "A share of one core, for the program and all it started (`200%`: two cores). Or a duration: CPU time in "
+            "total of each process (RLIMIT_CPU), beyond which the kernel ends it with SIGXCPU.",
+        ),
+        Key("files", COUNT, "Open descriptors of each process (RLIMIT_NOFILE)."),
+        Key("tasks", COUNT, "Processes and threads of the program and all it started."),
         Key("core", SIZE, "Size of a core dump (RLIMIT_CORE)."),
     )
 )
@@ -121,7 +140,7 @@ SHARED = (
     Key("group", USER, "Run with this group.", "the user's"),
     Key("umask", Text("an octal mask such as 022", _umask, kinds=("int", "str")), "File mode creation mask.", "022"),
     Key("nice", Text("a number from -20 to 19", _whole(-20, 19), kinds=("int",)), "Scheduling priority.", "whiz's own"),
-    Key("limits", LIMITS, "Ceilings set in the child."),
+    Key("limits", LIMITS, "Ceilings."),
     Key("stop", STOP, "How it is stopped."),
     Key("restart", RESTART, "When it is started again."),
     Key("log", LOG, "Where its output goes."),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from whiz.core.limits import Ground
 from whiz.core.value import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from whiz.core.limits import Grip
 
 # no owners, no modes, names that are the same but for case, and no file is replaced in one step
 FOREIGN = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk"})
@@ -50,7 +53,10 @@ class Other:
 
 @record
 class Facts:
-    """What was found. `programs`: of this home, those that run."""
+    """What was found. `programs`: of this home, those that run; `loose`: the limits that the kernel does not hold.
+
+    `stays`: whether a whiz does here.
+    """
 
     root: bool
     clock: bool | None
@@ -64,3 +70,6 @@ class Facts:
     python: str
     host: str
     node_yaml: bool
+    ground: Ground = Ground()
+    loose: tuple[tuple[str, Grip], ...] = ()
+    stays: bool = False

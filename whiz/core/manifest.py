@@ -242,7 +242,7 @@ def _programs(given: dict[str, Any], defaults: dict[str, Any], base: str, entry:
         group=all_given.get("group"),
         umask=all_given.get("umask", 0o022),
         nice=all_given.get("nice"),
-        limits=Limits(**all_given.get("limits", {})),
+        limits=_limits(all_given.get("limits", {})),
         stop=Ending(**all_given.get("stop", {})),
         restart=Restart(**policy),
         log=Log(**all_given.get("log", {})),
@@ -263,6 +263,12 @@ def _refuse_check(kind: str, held: Check, want: Want, log: Mapping[str, Any], en
         entry.report.at(entry.at(kind), f"{name!r} wants {want}, so it is never {kind}", hint or f"remove {kind}")
     if held.way == "log" and log.get("to", "file") != "file":
         entry.report.at(entry.at(kind, "log"), f"{name!r}: its output is not in a file", "write log: {to: file}")
+
+
+def _limits(given: Mapping[str, Any]) -> Limits:
+    """Return the ceilings; `cpu` is one of two things."""
+    cpu = given.get("cpu")
+    return Limits(**({**given, "cpu": None, "share": float(cpu)} if isinstance(cpu, keys.Share) else given))
 
 
 def _instance(p: Program, n: int) -> Program:

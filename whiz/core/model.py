@@ -48,13 +48,14 @@ class Ending:
 
 @record
 class Limits:
-    """Ceilings for the process: bytes, CPU seconds, counts. None leaves the machine's own."""
+    """Ceilings. None leaves the machine's own. How each is held: whiz/core/limits.py."""
 
-    memory: int | None = None
-    cpu: float | None = None
+    memory: int | None = None  # bytes that its whole tree has in memory
+    cpu: float | None = None  # seconds
+    share: float | None = None  # of one core
     files: int | None = None
     tasks: int | None = None
-    core: int | None = None
+    core: int | None = None  # bytes
 
 
 @record
@@ -288,7 +289,8 @@ class Seen:
     """One look at the machine. `found` is None unless all of /proc was read.
 
     `trees` has the Runs of which the look can tell who is left; `witnessed`: Runs that ended under the eyes of this
-    very host, with all of their tree.
+    very host, with all of their tree; `usage`: what the trees have in memory whose ceiling whiz holds itself;
+    `felled`: whom the kernel killed for want of memory, in words.
     """
 
     boot: str
@@ -296,6 +298,8 @@ class Seen:
     outcomes: tuple[tuple[str, Outcome], ...] = ()  # run id -> what is known
     trees: tuple[tuple[str, tuple[Proc, ...]], ...] = ()  # run id -> living members besides the main process
     witnessed: frozenset[str] = frozenset()
+    usage: tuple[tuple[str, int], ...] = ()  # run id -> bytes
+    felled: tuple[tuple[str, str], ...] = ()  # run id -> words
     found: tuple[Found, ...] | None = None
     answers: tuple[Answer, ...] = ()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.agenda import at_rest
 from whiz.core.health import heard
+from whiz.core.limits import breach
 from whiz.core.model import Found, Outcome, Program, Run, State, Want, same_process
 from whiz.core.restart import finished
 from whiz.core.value import replace
@@ -73,6 +74,7 @@ def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at
     """Return every Run with what the look adds, new Runs for found processes included."""
     seen = replace(seen, alive=seen.alive.union(f.proc for f in seen.found or ()))  # what was just found lives
     outcomes, trees, answers = dict(seen.outcomes), dict(seen.trees), {a.run: a for a in seen.answers}
+    usage, felled = dict(seen.usage), dict(seen.felled)
     none_left = None if seen.found is None else ()  # who has read all of /proc knows of every tree
     marked = {f.run: f for f in seen.found or () if f.run is not None and f.leader and not f.keeper}
     keepers = {f.run: f for f in seen.found or () if f.run is not None and f.keeper}
@@ -83,6 +85,7 @@ def settle(manifest: Manifest, runs: tuple[Run, ...], seen: Seen, now: float, at
             run = _learned(run, seen, outcomes.get(run.id, _UNKNOWN), now)  # noqa: PLW2901
             if (program := manifest.get(run.program.name)) is not None:
                 run = heard(program, run, answers.get(run.id), now)  # noqa: PLW2901
+            run = _fitting(run, usage.get(run.id), felled.get(run.id))  # noqa: PLW2901
             if run.exited is not None or run.asked is not None:
                 run = _ending(run, seen, trees.get(run.id, none_left), now)  # noqa: PLW2901
         result.append(run)
@@ -114,6 +117,16 @@ def _learned(run: Run, seen: Seen, known: Outcome, now: float) -> Run:
     if run.proc is None:
         return run if seen.found is None else replace(run, exited=now)
     return _grown(run, now) if run.proc in seen.alive else replace(run, exited=now)
+
+
+def _fitting(run: Run, usage: int | None, felled: str | None) -> Run:
+    """Note that a Run takes too much memory, or was killed because it, or all together, did."""
+    if run.asked is not None or run.unfit is not None:
+        return run
+    if run.exited is not None:
+        return run if felled is None else replace(run, unfit=felled)
+    words = None if usage is None else breach(run.program.limits, usage)
+    return run if words is None else replace(run, unfit=words)
 
 
 def _grown(run: Run, now: float) -> Run:

@@ -43,6 +43,14 @@ def size(text: str) -> int:
     return round(number * known[unit.lower()])
 
 
+def share(text: str) -> float:
+    """Return the part of one core in '50%' or '250%'; raise ValueError."""
+    number, unit = _split(text)
+    if unit != "%" or not 1 <= number <= 100_000:  # noqa: PLR2004  the kernel's least, and a thousand cores
+        raise ValueError(text)
+    return number / 100
+
+
 def spell_seconds(seconds: float) -> str:
     """Say a duration with at most two units: 12 s, 3 min 5 s, 2 d 4 h."""
     whole = max(0, round(seconds))

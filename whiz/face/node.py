@@ -61,7 +61,8 @@ class Node:
         self._barred = self.home.barred() if act else []
         self.path: str = getattr(args, "manifest", None) or _default(self.home.config)
         self.store = FileStore(self.home.records, self.home.tasks, self.home.state, mend=act)
-        self.host = LocalHost(self.home.id, self.home.log, self.home.records, self.home.tasks)
+        own = getattr(args, "home", None) is None
+        self.host = LocalHost(self.home.id, self.home.log, self.home.records, self.home.tasks, installed=own)
         self.clock = CLOCK
         self.unannounced = False  # whether we stay here and the disk kept us from saying so
         if self._barred:

@@ -7,9 +7,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from whiz.core.errors import HomeError, UsageError
+from whiz.core.errors import HomeError, UsageError, WhizError
 from whiz.core.plan import plan
 from whiz.core.status import report, verdict
+from whiz.core.value import replace
 from whiz.core.wire import dump
 from whiz.face import render, voice
 from whiz.face.commands import complain, problems
@@ -45,15 +46,20 @@ def status(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace, node: Node, loaded: Loaded, rows: tuple[Row, ...], steps: Plan, code: int) -> None:
-    from whiz.face.statustable import as_json, lines, strangers_of  # noqa: PLC0415
+    from whiz.face.statustable import as_json, held, lines, strangers_of  # noqa: PLC0415
 
-    odd = strangers_of(node, loaded.manifest)
+    odd, grips = strangers_of(node, loaded.manifest), held(node, loaded.manifest, (r.name for r in rows))
     if voice.wants_json(args):
-        voice.say_json({"programs": as_json(rows), "strangers": odd, **problems(loaded, node), "exit": code})
+        voice.say_json({"programs": as_json(rows, grips), "strangers": odd, **problems(loaded, node), "exit": code})
         return
     complain(args, loaded, node)
     for text in lines(rows):
         voice.say(args, text)
+    stays = bool(grips) and node.resident() is not None
+    for name, each in grips.items():
+        for grip in each:
+            if not grip.firm:
+                voice.say(args, f"limit: {name}: {grip.words(stays=stays)}")
     for stranger in odd:
         voice.say(
             args, f"stranger: pid {stranger['pid']} is also what {stranger['program']!r} asks for; whiz leaves it alone"
@@ -140,7 +146,7 @@ def events(args: argparse.Namespace) -> int:
 
 def explain(args: argparse.Namespace) -> int:
     """Say everything about one program."""
-    from whiz.face.statustable import explanation  # noqa: PLC0415
+    from whiz.face.statustable import explanation, held  # noqa: PLC0415
 
     node = Node(args)
     loaded = node.load_or_empty()
@@ -152,6 +158,10 @@ def explain(args: argparse.Namespace) -> int:
     rows = {r.name: r for r in report(loaded.manifest, runs, node.wishes(loaded.manifest), steps, now)}
     stays = node.resident() is not None
     parts = [explanation(name, loaded.manifest, runs, steps, rows[name], now, stays=stays) for name in names]
+    grips = held(node, loaded.manifest, names)
+    for name, part in zip(names, parts, strict=True):
+        if name in grips:
+            part["limits"] = [g.words(stays=stays) for g in grips[name]]
     if voice.wants_json(args):
         voice.say_json({"programs": parts})
         return 0
@@ -170,7 +180,7 @@ def doctor(args: argparse.Namespace) -> int:
 
     place = home(getattr(args, "home", None))
     folders = {"config": place.config, "run": place.run, "state": place.state, "log": place.log}
-    found = examine(look(folders, place.id))
+    found = examine(replace(look(folders, place.id), **_held(args)))
     code = int(any(f.grade is Grade.TROUBLE for f in found))
     if voice.wants_json(args):
         voice.say_json({"findings": [dump(f) for f in found], "exit": code})
@@ -181,6 +191,21 @@ def doctor(args: argparse.Namespace) -> int:
             voice.warn(text)
         voice.say(args, text)
     return code
+
+
+def _held(args: argparse.Namespace) -> dict[str, object]:
+    """Return what doctor is told of cgroups and limits; a home that cannot be read is told of by its other findings."""
+    from whiz.face.statustable import held  # noqa: PLC0415
+
+    try:
+        node = Node(args)
+        manifest = node.load_or_empty().manifest
+        grips = held(node, manifest, manifest)
+    except WhizError:
+        return {}
+    loose = tuple((name, g) for name, each in grips.items() for g in each if not g.firm)
+    live = [r for r in node.store.runs() if r.live]
+    return {"ground": node.host.cgroups.ground(live), "loose": loose, "stays": node.resident() is not None}
 
 
 def schema(args: argparse.Namespace) -> int:  # noqa: ARG001  every command has the same shape

@@ -8,6 +8,7 @@ from subprocess import SubprocessError
 from typing import TYPE_CHECKING
 
 from whiz.core.errors import HomeError, ManifestError, Problem, WhizError
+from whiz.core.limits import POLL
 from whiz.core.status import report
 from whiz.core.value import replace
 from whiz.face import render, voice
@@ -105,6 +106,8 @@ class Standing:
             again.append(_CALM if self._loaded.busy else _STORM)
         if coming := [s for _, s in self._node.wishes(manifest).coming]:
             again.append(self._alarmed(min(coming)))
+        if self._node.host.watchful.polls:
+            again.append(POLL)
         if self._hooks is not None:
             again.append(self._hooks.tend())
             self._say_troubles()

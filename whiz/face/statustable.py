@@ -15,8 +15,9 @@ from whiz.core.words import spell_bytes, spell_exit, spell_seconds
 from whiz.face import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from whiz.core.limits import Grip
     from whiz.core.model import Manifest, Plan, Program
     from whiz.core.status import Row
     from whiz.face.node import Node
@@ -62,14 +63,22 @@ def _clock(at: float | None) -> str:
     return time.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M", then)
 
 
-def as_json(rows: tuple[Row, ...]) -> list[dict[str, object]]:
+def held(node: Node, manifest: Manifest, names: Iterable[str]) -> dict[str, tuple[Grip, ...]]:
+    """Return how the limits of each of these programs are held that has any."""
+    live = latest(r for r in node.store.runs() if r.live)
+    found = {n: node.host.grips(manifest[n], live.get(n)) for n in names if n in manifest}
+    return {name: grips for name, grips in found.items() if grips}
+
+
+def as_json(rows: tuple[Row, ...], grips: Mapping[str, tuple[Grip, ...]]) -> list[dict[str, object]]:
     """Return the rows as JSON: times in seconds (wall), memory in bytes, cpu in seconds."""
     used = _usage(rows)
     out = []
     for r in rows:
         cpu, memory = used.get(r.name, (None, None))
         shown = {k: getattr(r, k) for k in ("name", "want", "state", "why", "pid", "since", "restarts", "run")}
-        out.append({**shown, "cpu": cpu, "memory": memory})
+        limits = {g.key: {"asked": g.asked, "by": g.by, "why": g.why, "do": g.do} for g in grips.get(r.name, ())}
+        out.append({**shown, "cpu": cpu, "memory": memory, "limits": limits})
     return out
 
 
@@ -129,6 +138,7 @@ def explanation(
 def _wish(program: Program) -> Iterator[str]:
     """Yield what the whizzifest says of a program, but for what is left at its default; secrets are masked."""
     from whiz.core.diff import hidden, masked  # noqa: PLC0415
+    from whiz.core.limits import spelled  # noqa: PLC0415
 
     yield f"run {shlex.join(hidden(program.argv, 0, program.argv))}"
     for key, value in dump(program).items():
@@ -136,6 +146,8 @@ def _wish(program: Program) -> Iterator[str]:
             continue
         if key in ("env", "env_defaults"):
             yield "env " + " ".join(f"{n}={shlex.quote(masked(n, v))}" for n, v in value)
+        elif key == "limits":
+            yield from (f"limits.{part} {v}" for part, v in spelled(program.limits).items())
         elif isinstance(value, dict):
             yield from (f"{key}.{part} {_said(v)}" for part, v in value.items())
         elif key == "umask":
@@ -163,6 +175,6 @@ def _facts(run: Run | None, now: float) -> list[str]:
     if run.asked is not None:
         facts.append(f"told to stop {spell_seconds(now - run.asked)} ago")
     if run.ended is not None:
-        said = "" if run.state is State.STOPPED else f", {run.error or spell_exit(run.exit)}"
+        said = "" if run.state is State.STOPPED else f", {run.error or run.unfit or spell_exit(run.exit)}"
         facts.append(f"ended {spell_seconds(now - run.ended)} ago: {run.state}{said}")
     return facts

@@ -1,12 +1,13 @@
 """The keeper of one Run: starts it, waits for it, writes down how it ended. Standard library alone; run as a file.
 
-    python3 -I -S chaperone.py OUTCOME FOREVER STEP EXE ARGV...
+    python3 -I -S chaperone.py OUTCOME FOREVER STEP ASIDE PROCS EXE ARGV...
 
 The working directory is the program's own; its environment comes as JSON from the descriptor WHIZ_ENV_FD. OUTCOME is
 written when the program started or could not, and when it ended: {"format": 1, "proc": [boot, pid, ticks], "error":
 words, "exit": code or minus the signal, "ended": bool}. The ended program is reaped only after that, so no moment shows
 neither. FOREVER (0 or 1): whether a full disk is waited for, or given up after a while. STEP (0 or 1): EXE is
-execstep.py's interpreter, which reports its errors through a pipe.
+execstep.py's interpreter, which reports its errors through a pipe. ASIDE and PROCS: the cgroup.procs of where we
+belong, and of where the program is to be born, or nothing. We do not stay in its cgroup, which is killed whole.
 
 WHIZ_NOTIFY, UID:PATH, asks for a socket at PATH that this user's program notifies, as sd_notify(3) says. What it said
 stands in PATH.said, written anew with every sign of life: 1 it is ready, 0 not yet, ! it gave itself up.
@@ -56,6 +57,19 @@ def write(path: str, record: dict[str, object], forever: bool) -> None:
             if not forever and time.monotonic() > end:
                 return
             time.sleep(0.5)
+
+
+def enter(procs: str) -> None:
+    """Go to a cgroup, where there is one and it lets us in."""
+    try:
+        if procs:
+            fd = os.open(procs, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, b"0")
+            finally:
+                os.close(fd)
+    except OSError:
+        return
 
 
 def born(pid: int) -> list[object]:
@@ -123,7 +137,9 @@ def hear(ear: socket.socket, path: str, pid: int) -> None:
 
 
 def main() -> None:
-    outcome, forever, step, exe = sys.argv[1], sys.argv[2] == "1", sys.argv[3] == "1", sys.argv[4]
+    outcome, forever, step = sys.argv[1], sys.argv[2] == "1", sys.argv[3] == "1"
+    aside, procs, exe = sys.argv[4:7]
+    enter(aside)
     channel = int(os.environ["WHIZ_ENV_FD"])
     with open(channel, encoding="utf-8", errors="surrogateescape", closefd=False) as f:
         f.seek(0)
@@ -139,7 +155,9 @@ def main() -> None:
     except OSError as exc:
         write(outcome, {"error": "its notify socket: %s" % (exc.strerror or exc), "ended": True}, forever)
         sys.exit(127)
-    pid, error = start(step, exe, sys.argv[5:], env)
+    enter(procs)  # a child is born where its parent is
+    pid, error = start(step, exe, sys.argv[7:], env)
+    enter(aside if procs else "")
     if pid is None or error:
         write(outcome, {"error": error, "ended": True}, forever)
         sys.exit(127)

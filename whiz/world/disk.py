@@ -170,3 +170,18 @@ def _nobody_writes(fd: int, st: os.stat_result) -> bool:
     except OSError:  # not our file, or a file system without leases
         return not 0 <= time.time() - st.st_mtime < 1
     return True
+
+
+def sidecar(path: str) -> str:
+    """Return where it is kept how much of a log was trimmed."""
+    folder, name = os.path.split(path)
+    return f"{folder}/.{name}.trimmed"
+
+
+def trimmed(path: str, inode: int) -> int:
+    """Return how many bytes were cut from the front of this very file so far, so that offsets stay logical."""
+    try:
+        words = (read(sidecar(path)) or b"").split()
+        return int(words[1]) if len(words) == 2 and int(words[0]) == inode else 0  # noqa: PLR2004  inode, bytes
+    except (OSError, ValueError):
+        return 0

@@ -2,9 +2,9 @@
 
     python3 -I -S execstep.py SETTINGS EXE ARGV...
 
-SETTINGS is JSON: nice, limits {RLIMIT name: number}, uid, gid, groups, cwd, says [descriptor, path of the file it
-writes to]. The program's environment comes as JSON
-from the descriptor WHIZ_ENV_FD: this interpreter may be root's, and must not itself obey what the program's may say.
+SETTINGS is JSON: nice, limits {RLIMIT name: number}, cgroup (the cgroup.procs of one that limits it), says [descriptor,
+path of the file it writes to], uid, gid, groups, cwd. The program's environment comes as JSON from the descriptor
+WHIZ_ENV_FD: this interpreter may be root's, and must not itself obey what the program's may say.
 What fails is written to the descriptor WHIZ_ERROR_FD; nothing written means that exec succeeded.
 """
 
@@ -21,6 +21,14 @@ def environment(fd: int) -> dict[str, str]:
         return {str(k): str(v) for k, v in json.load(f).items()}
 
 
+def enter(procs: str) -> None:
+    fd = os.open(procs, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"0")
+    finally:
+        os.close(fd)
+
+
 def main() -> None:
     fd = int(os.environ["WHIZ_ERROR_FD"])
     os.set_inheritable(fd, False)
@@ -31,12 +39,9 @@ def main() -> None:
         if "nice" in wish:
             what = "nice"
             os.setpriority(os.PRIO_PROCESS, 0, wish["nice"])
-        hard = [(name, getattr(resource, name), n) for name, n in wish.get("limits", {}).items()]
-        for name, number, n in hard:
-            if name != "RLIMIT_AS":
-                what = name
-                # beyond the soft CPU limit comes SIGXCPU, beyond the hard one SIGKILL
-                resource.setrlimit(number, (n, n + 5 if name == "RLIMIT_CPU" else n))
+        for what, n in wish.get("limits", {}).items():
+            # beyond the soft CPU limit comes SIGXCPU, beyond the hard one SIGKILL
+            resource.setrlimit(getattr(resource, what), (n, n + 5 if what == "RLIMIT_CPU" else n))
         if "says" in wish:
             number, what = wish["says"]
             said = os.open(what, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
@@ -47,6 +52,9 @@ def main() -> None:
             else:
                 os.dup2(said, number)
                 os.close(said)
+        if "cgroup" in wish:
+            what = wish["cgroup"]
+            enter(what)  # late: what this interpreter has in memory stays counted where it was
         if "uid" in wish:
             what = f"become uid {wish['uid']}"
             os.setgroups(wish["groups"])
@@ -57,9 +65,6 @@ def main() -> None:
         what = exe
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # this interpreter ignores them
-        for name, number, n in hard:
-            if name == "RLIMIT_AS":  # last: this interpreter may be larger than the program may become
-                resource.setrlimit(number, (n, n))
         os.execve(exe, argv, env)
     except (OSError, ValueError, OverflowError, MemoryError) as exc:
         words = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__

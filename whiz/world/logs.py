@@ -56,22 +56,8 @@ def trim(path: str, most: int) -> int:
             with open(path, "ab", buffering=0) as again:
                 again.write(newest)
         if cut > 0:
-            disk.write(_sidecar(path), f"{st.st_ino} {trimmed(path, st.st_ino) + cut}", durable=False)
+            disk.write(disk.sidecar(path), f"{st.st_ino} {disk.trimmed(path, st.st_ino) + cut}", durable=False)
         return os.fstat(f.fileno()).st_size
-
-
-def _sidecar(path: str) -> str:
-    folder, name = os.path.split(path)
-    return f"{folder}/.{name}.trimmed"
-
-
-def trimmed(path: str, inode: int) -> int:
-    """Return how many bytes were cut from the front of this very file so far, so that offsets stay logical."""
-    try:
-        words = (disk.read(_sidecar(path)) or b"").split()
-        return int(words[1]) if len(words) == 2 and int(words[0]) == inode else 0  # noqa: PLR2004  inode, bytes
-    except (OSError, ValueError):
-        return 0
 
 
 def _collapse(fd: int, length: int) -> bool:
@@ -109,13 +95,13 @@ def follow(path: str, offset: int, every: float = 0.2) -> Iterator[bytes]:
             continue
         if f is None or st.st_ino != inode:
             if f is None:
-                at = offset + trimmed(path, st.st_ino)
+                at = offset + disk.trimmed(path, st.st_ino)
             else:
                 yield f.read()
                 f.close()
                 at = 0
             f, inode = open(path, "rb"), st.st_ino  # noqa: SIM115  it stays open between yields
-        here = at - trimmed(path, inode)
+        here = at - disk.trimmed(path, inode)
         if here > st.st_size and not short:
             short = True  # being trimmed just now, or truncated by somebody: the next look tells
             time.sleep(every)

@@ -6,17 +6,21 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from whiz.core.limits import grips, needed
 from whiz.core.model import Manifest, Outcome, Proc, Program, Run, Seen, Want
 from whiz.core.value import replace
 from whiz.world import disk
+from whiz.world.host.cgroup import Cgroups
 from whiz.world.host.children import Children
 from whiz.world.host.health import Health
 from whiz.world.host.stat import alive, boot_id, identify, read_stat
 from whiz.world.host.waker import Waker
+from whiz.world.host.watchful import Watchful
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
+    from whiz.core.limits import Grip
     from whiz.core.model import Found
     from whiz.world.host.scan import Table
 
@@ -26,8 +30,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class LocalHost:
     """Starts, watches and signals processes of this machine for one home."""
 
-    def __init__(self, home_id: str, logs: str, records: str, tasks: str) -> None:
+    def __init__(self, home_id: str, logs: str, records: str, tasks: str, *, installed: bool = False) -> None:
         self._home = home_id
+        self.cgroups = Cgroups(installed=installed)
+        self.watchful = Watchful(self.cgroups)
         self._logs, self._records, self._tasks = logs, records, tasks
         self._table: Table | None = None
         self.boot = boot_id()
@@ -38,19 +44,31 @@ class LocalHost:
     def look(self, runs: Sequence[Run]) -> Seen:
         """Look at the recorded processes alone."""
         self._table = None
+        self.cgroups.look()
         self.children.reap()
         self.health.living = tuple(r.id for r in runs if r.live)
         procs = {p for r in runs if r.live for p in (r.proc, r.keeper, *r.left) if p is not None}
         living = frozenset(p for p in procs if self.children.lives(p) or alive(p, self.boot))
         outcomes = {r.id: o for r in runs if r.live and (o := self._outcome(r, living)) is not None}
-        whole = self.children.ended_whole(runs)
+        trees: dict[str, tuple[Proc, ...]] = dict.fromkeys(self.children.ended_whole(runs), ())
+        trees |= {r.id: inside for r in runs if _ends(r, living) and (inside := self._inside(r))}
+        here = [r for r in runs if r.live and r.boot == self.boot]
         return Seen(
             boot=self.boot,
             alive=living,
             outcomes=tuple(outcomes.items()),
-            trees=tuple((i, ()) for i in whole),
+            trees=tuple(trees.items()),
             witnessed=self.children.witnessed(runs),
+            usage=self.watchful.usage(here, living),
+            felled=tuple(self.watchful.felled(here, living, outcomes)),
         )
+
+    def _inside(self, run: Run) -> tuple[Proc, ...]:
+        """Return who lives in a Run's own cgroup besides its main process: a tree that need not be looked for."""
+        if run.program.stop.tree == "session" or run.boot != self.boot:
+            return ()
+        found = (identify(pid, self.boot) for pid in self.cgroups.members(run) if pid not in (1, os.getpid()))
+        return tuple(p for p in found if p is not None and p != run.proc)
 
     def scan(self, manifest: Manifest, runs: Sequence[Run]) -> Seen:
         """Look at every process of the machine."""
@@ -65,8 +83,15 @@ class LocalHost:
         seen = self.look(runs)
         self._table = table
         # the table is older than the outcomes: a member that has ended in between was not left behind
-        trees = tuple((r.id, tuple(p for p in table.tree(r) if alive(p, self.boot))) for r in runs if r.live)
-        return replace(seen, trees=trees, found=tuple(found))
+        trees = {r.id: self._tree(table, r) if _ends(r, seen.alive) else table.tree(r) for r in runs if r.live}
+        living = {i: tuple(p for p in tree if alive(p, self.boot)) for i, tree in trees.items()}
+        return replace(seen, trees=tuple(living.items()), found=tuple(found))
+
+    def _tree(self, table: Table, run: Run) -> tuple[Proc, ...]:
+        """Return a Run's tree: as the table has it, and who came into its cgroup since."""
+        inside = self._inside(run)
+        known = table.tree(run, frozenset(p.pid for p in inside))
+        return (*known, *(p for p in inside if p.pid not in table.entries))
 
     def _uid(self, program: Program) -> int | None:
         from whiz.world.host.spawn import who  # noqa: PLC0415
@@ -132,7 +157,27 @@ class LocalHost:
         if self._table is None:
             self.scan(manifest, runs)
         assert self._table is not None  # noqa: S101  scan sets it
-        return self._table.tree(run)
+        return self._tree(self._table, run)
+
+    def raze(self, run: Run) -> None:
+        """End by force, all at once, whoever is in the Run's own cgroup; guests are not."""
+        if run.boot == self.boot and run.program.stop.tree != "session":
+            self.cgroups.raze(run)
+
+    def clear(self, run: Run) -> None:
+        """Remove the cgroup of a Run that has ended."""
+        self.cgroups.clear(run)
+
+    def grips(self, program: Program, run: Run | None = None) -> tuple[Grip, ...]:
+        """Return how the limits of a program are held: of this Run, or of one that started now."""
+        lives = run is not None and run.proc is not None and run.exited is None
+        ground = self.cgroups.ground((run,) if run is not None and lives else ())
+        if run is None or not lives:
+            return grips(
+                program.limits, needed(program.limits) & ground.controllers, ground, root=self._uid(program) == 0
+            )
+        held = self.cgroups.held(run)
+        return grips(run.program.limits, held, ground, root=self._uid(run.program) == 0, adopted=run.adopted)
 
     def start(self, run: Run) -> Outcome:
         """Start a Run's program; its chaperone is told apart by `Outcome.ended` being False and no proc."""
@@ -142,15 +187,13 @@ class LocalHost:
 
         name = run.program.name
         mark = str(Mark(self._home, name, run.id, digest(run.program)))
+        seat = self.cgroups.seat(run)
         try:
-            pid, keeper = spawn(
-                run.program,
-                mark,
-                f"{self._logs}/{disk.quoted(name)}.log",
-                self._outcome_path(run),
-                self.health.prepared(run),
-            )
+            log, said = f"{self._logs}/{disk.quoted(name)}.log", self.health.prepared(run)
+            pid, keeper = spawn(run.program, mark, log, self._outcome_path(run), seat, said)
         except (OSError, ValueError, OverflowError) as exc:
+            if seat is not None:
+                self.cgroups.clear(run)
             return Outcome(error=_said(exc), ended=True)
         proc = self.children.adopt(pid)
         if proc is None:
@@ -208,6 +251,11 @@ class LocalHost:
     def _outcome_path(self, run: Run) -> str:
         folder = self._tasks if run.program.want is Want.DONE else self._records
         return f"{folder}/{disk.quoted(run.program.name)}@{run.id}.outcome"
+
+
+def _ends(run: Run, living: Container[Proc]) -> bool:
+    """Whether a Run is on its way out, as far as is known."""
+    return run.live and (run.asked is not None or run.exited is not None or run.proc not in living)
 
 
 def _said(exc: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from whiz.core.value import value
-from whiz.world.logs import trimmed
+from whiz.world.disk import trimmed
 
 if TYPE_CHECKING:
     from whiz.core.model import Check

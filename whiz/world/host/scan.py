@@ -72,11 +72,12 @@ class Table:
         entry = self.entries.get(proc.pid) if proc is not None else None
         return entry if entry is not None and entry.proc == proc else None
 
-    def tree(self, run: Run) -> tuple[Proc, ...]:
-        """Return the living members of a Run's tree besides its main process.
+    def tree(self, run: Run, inside: frozenset[int] = frozenset()) -> tuple[Proc, ...]:
+        """Return the living members of a Run's tree besides its main process. `inside`: who lives in its cgroup.
 
         By descent, session and group while the main process lives (its number cannot mean another then), by those
-        noted before, and by mark. What carries another Run's or a chaperone's mark is not a member, nor is whiz.
+        noted before, by cgroup, and by mark. What carries another Run's or a chaperone's mark is not a member, nor is
+        whiz.
         """
         if run.program.want is Want.DOWN:
             return ()  # the hit list names the process, not its family
@@ -88,7 +89,7 @@ class Table:
         guests = run.program.stop.tree == "session"
         for entry in self.entries.values():
             by_mark = entry.mark is not None and entry.mark.run == run.id and not guests
-            if by_mark or (main is not None and _beside(entry, main, guests=guests)):
+            if by_mark or entry.stat.pid in inside or (main is not None and _beside(entry, main, guests=guests)):
                 roots.append(entry)
         seen = set()
         while roots:

@@ -10,25 +10,21 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from whiz.core.limits import rlimits
 from whiz.core.model import Limits, Program, Want
 from whiz.core.value import replace, value
 from whiz.world import disk
+from whiz.world.host.cgroupfs import enter
 from whiz.world.host.command import PATH, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from whiz.world.host.cgroup import Seat
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHAPERONE = os.path.join(_HERE, "chaperone.py")
 _EXECSTEP = os.path.join(_HERE, "execstep.py")
-_RLIMITS = {
-    "memory": "RLIMIT_AS",
-    "cpu": "RLIMIT_CPU",
-    "files": "RLIMIT_NOFILE",
-    "tasks": "RLIMIT_NPROC",
-    "core": "RLIMIT_CORE",
-}
 _JOURNAL = "/run/systemd/journal/stdout"
 
 
@@ -119,9 +115,13 @@ def env_pairs(path: str) -> Iterator[tuple[str, str]]:
         yield name.strip(), value
 
 
-def spawn(program: Program, mark: str, log: str, outcome: str, said: str = "") -> tuple[int, bool]:
+def spawn(
+    program: Program, mark: str, log: str, outcome: str, seat: Seat | None = None, said: str = ""
+) -> tuple[int, bool]:
     """Start the program; return its pid, or its chaperone's and True. Raise OSError in the system's words.
 
+    `seat`: its place in a cgroup. Where that holds limits, the exec step enters it, so that they are not ours for a
+    moment; otherwise who starts the program visits it meanwhile: a child is born where its parent is.
     `said`: where it says how it does, for one that can (Program.says).
 
     No Python runs between fork and exec. Descriptors are not closed one by one: ours are close-on-exec, which lets
@@ -130,7 +130,7 @@ def spawn(program: Program, mark: str, log: str, outcome: str, said: str = "") -
     account = who(program)
     form = command(program)
     env = environment(program, account)
-    settings = _settings(program, account, said)
+    settings = _settings(program, account, seat, said)
     exe, argv = form.exe, list(form.argv)
     if "notify" in program.says:
         env |= {"NOTIFY_SOCKET": said} | _watchdog(program)
@@ -141,7 +141,8 @@ def spawn(program: Program, mark: str, log: str, outcome: str, said: str = "") -
         exe = sys.executable
     if program.kept:
         lasting = "1" if program.want is Want.DONE else "0"
-        argv = [sys.executable, "-I", "-S", _CHAPERONE, outcome, lasting, "1" if settings else "0", exe, *argv]
+        places = ["", ""] if seat is None else [seat.aside, "" if seat.held else seat.procs]
+        argv = [sys.executable, "-I", "-S", _CHAPERONE, outcome, lasting, "1" if settings else "0", *places, exe, *argv]
         exe = sys.executable
     env["WHIZ_RUN"] = mark
     out = _output(program, log, account)
@@ -153,12 +154,16 @@ def spawn(program: Program, mark: str, log: str, outcome: str, said: str = "") -
             env = {"PATH": PATH, "WHIZ_KEEPER" if program.kept else "WHIZ_RUN": mark, "WHIZ_ENV_FD": str(channel)}
         if "notify" in program.says:
             env["WHIZ_NOTIFY"] = f"{account.uid}:{said}"
+        if seat is not None and not seat.held and not program.kept:
+            enter(seat.procs)
         if settings is not None and not program.kept:
             return _stepped(exe, argv, env, program.umask, out), False
         return _popen(exe, argv, env, cwd, program.umask, out), program.kept
     except OSError as exc:
         raise OSError(exc.errno, _words(exc, form.exe), exc.filename) from exc
     finally:
+        if seat is not None and not seat.held and not program.kept:
+            enter(seat.home, seat.aside)
         os.close(out)
         if channel >= 0:
             os.close(channel)
@@ -236,11 +241,12 @@ def _stepped(exe: str, argv: list[str], env: dict[str, str], umask: int, out: in
     return pid
 
 
-def _settings(program: Program, account: Who, said: str = "") -> str | None:
+def _settings(program: Program, account: Who, seat: Seat | None = None, said: str = "") -> str | None:
     """Return the JSON for the exec step, None where nothing needs it."""
-    limits = {_RLIMITS[k]: v for k in _RLIMITS if (v := getattr(program.limits, k)) is not None}
+    held = seat.held if seat is not None else frozenset()
+    limits = rlimits(program.limits, held)
     fd = program.ready.what if program.ready is not None and program.ready.way == "fd" else None
-    if program.nice is None and not limits and not account.change and fd is None:
+    if program.nice is None and not limits and not account.change and not held and fd is None:
         return None
     import json  # noqa: PLC0415
 
@@ -250,7 +256,9 @@ def _settings(program: Program, account: Who, said: str = "") -> str | None:
     if program.nice is not None:
         wish["nice"] = program.nice
     if limits:
-        wish["limits"] = {k: max(1, round(v)) if k == "RLIMIT_CPU" else v for k, v in limits.items()}
+        wish["limits"] = limits
+    if seat is not None and held:
+        wish["cgroup"] = seat.procs
     if account.change:
         wish |= {"uid": account.uid, "gid": account.gid, "groups": os.getgrouplist(account.name, account.gid)}
     return json.dumps(wish)
