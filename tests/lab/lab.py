@@ -27,8 +27,7 @@ TOOLS = {
     "ip": "iproute2",
 }
 PACKAGES = (
-    "systemd,systemd-sysv,libpam-systemd,dbus,cron,openssh-server,iproute2,procps,"
-    "python3,python3-psutil,python3-yaml"
+    "systemd,systemd-sysv,libpam-systemd,dbus,cron,openssh-server,iproute2,procps,python3,python3-psutil,python3-yaml"
 )
 PATIENCE = 60.0  # s that a host may take to come up: twenty times what it takes
 
@@ -130,7 +129,8 @@ class Host:
 
     def kill(self) -> None:
         """Take its power away. boot() gives it back."""
-        assert self._nspawn is not None
+        if self._nspawn is None or self._nspawn.poll() is not None:
+            return
         (nspawn,) = psutil.Process(self._nspawn.pid).children()  # nsenter waits for it
         for process in (*nspawn.children(), nspawn):  # the host's first process takes all others with it
             process.kill()
@@ -191,8 +191,7 @@ class Lab:
     def end(self) -> None:
         """End every host and the namespaces; leave nothing behind."""
         for host in self.hosts:
-            if host._nspawn is not None and host._nspawn.poll() is None:
-                host.kill()
+            host.kill()
         groups = f"/sys/fs/cgroup/whiz-lab-{self.pid}-*"
         tidy = f"while ls -d {groups} && sleep 0.02; do find {groups} -depth -type d -exec rmdir {{}} +; done"
         subprocess.run(self.inside("sh", "-c", tidy), check=False, capture_output=True, timeout=30)
@@ -204,8 +203,7 @@ class Lab:
 _AGAIN = 133  # how nspawn exits when its host asks to be booted again
 _UP = {"running", "degraded"}
 _OPTIONS = [
-    f"-o{o}"
-    for o in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=3")
+    f"-o{o}" for o in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=3")
 ]
 
 
