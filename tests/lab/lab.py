@@ -71,6 +71,7 @@ class Host:
         self._lab, self._number = lab, number
         self._dir = f"{lab.dir}/{self.name}"
         self._nspawn: subprocess.Popen[bytes] | None = None
+        self._boots = 0
         self.root = Path(f"/proc/{lab.pid}/root{self._dir}/root")
 
     def begin(self) -> None:
@@ -90,16 +91,25 @@ class Host:
     def wait(self) -> None:
         """Wait until it has booted and answers."""
         end = time.monotonic() + PATIENCE
-        while not _UP & {*(said := self.command("systemctl is-system-running --wait")).stdout.split()}:
-            assert time.monotonic() < end, f"{self.name} does not come up: {said.stderr}{self.console()[-2000:]}"
+        self._boots += 1
+        nobody = subprocess.DEVNULL
+        while subprocess.run(
+            self._ssh("root", "-MNf"), check=False, stdin=nobody, stdout=nobody, stderr=nobody
+        ).returncode:
+            assert time.monotonic() < end, f"{self.name} does not come up: {self.console()[-2000:]}"
             time.sleep(0.1)
+        self.command("systemctl is-system-running --wait")
+
+    def _ssh(self, user: str, *more: str) -> list[str]:
+        """Return the words of a login. Root's go through one connection, which spares half a second each."""
+        line = f"-S{self._lab.said}/{self.name}.{self._boots}" if user == "root" else "-Snone"
+        ssh = ["ssh", "-F", "/dev/null", "-i", str(self._lab.key), *_OPTIONS, line, f"{user}@{self.address}", *more]
+        return self._lab.inside(*ssh)
 
     def command(self, text: str, *, user: str = "root", give: str = "") -> subprocess.CompletedProcess[str]:
         """Log in, have a shell run this, and return what came of it."""
-        ssh = ["ssh", "-F", "/dev/null", "-i", str(self._lab.key), *_OPTIONS, f"{user}@{self.address}", text]
-        return subprocess.run(
-            self._lab.inside(*ssh), check=False, input=give, capture_output=True, text=True, timeout=200
-        )
+        ssh = self._ssh(user, text)
+        return subprocess.run(ssh, check=False, input=give, capture_output=True, text=True, timeout=200)
 
     def run(self, text: str, *, user: str = "root", code: int = 0, give: str = "") -> str:
         """Log in, have a shell run this, expect this exit status, and return stdout."""
@@ -201,7 +211,6 @@ class Lab:
 
 
 _AGAIN = 133  # how nspawn exits when its host asks to be booted again
-_UP = {"running", "degraded"}
 _OPTIONS = [
     f"-o{o}" for o in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=3")
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from whiz.core.units import ALL, PROGRAMS, SERVICE, TIMER, Mode, begun, programs, table, units
 from whiz.core.value import record, value
@@ -105,6 +105,8 @@ def said(deed: Deed) -> str:
             return f"{signs[sign]} the crontab"
         case Command(_, says):
             return says
+        case _:
+            assert_never(deed)
 
 
 def _ended(site: Site, found: Found, names: list[str]) -> Iterator[Deed]:
