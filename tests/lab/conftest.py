@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what boots hosts. The first of them builds what they are made of, which takes its time."""
+    for item in items:
+        if "lab" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.lab)
+            item.add_marker(pytest.mark.timeout(1200))
+
+
 @pytest.fixture
 def lab() -> Iterator[Lab]:
     why = missing()

@@ -13,8 +13,6 @@ from whiz.core.units import PROGRAMS, SERVICE
 if TYPE_CHECKING:
     from tests.lab.lab import Host, Lab
 
-pytestmark = pytest.mark.lab
-
 NAMES = ("db", "web", "front")
 
 # Writes down each start with the boot it was in, and its end, which takes as long as asked.
@@ -46,6 +44,10 @@ class Pi:
     host: Host
     user: str = "root"
 
+    @property
+    def own(self) -> str:
+        return "" if self.user == "root" else " --user"
+
     def __post_init__(self) -> None:
         self.host.write("/opt/program", PROGRAM, 0o755)
         config = "/etc/whiz" if self.user == "root" else "/home/pi/.config/whiz"
@@ -56,7 +58,7 @@ class Pi:
         return self.host.run(text, user=self.user, code=code, give=give)
 
     def systemctl(self, words: str) -> str:
-        return self.run(f"systemctl {'' if self.user == 'root' else '--user '}{words}")
+        return self.run(f"systemctl{self.own} {words}")
 
     def up(self) -> dict[str, int]:
         """Wait until all run; return their pids."""
@@ -78,8 +80,8 @@ class Pi:
 
     def installed(self, words: str) -> str:
         """Install, and again, which changes nothing."""
-        said = self.run(f"whiz install {words}")
-        again = self.run(f"whiz install {words}")
+        said = self.run(f"whiz install{self.own} {words}")
+        again = self.run(f"whiz install{self.own} {words}")
         assert {line.split()[0] for line in again.splitlines()[:-1]} == {"="}, again
         assert again.splitlines()[-1].startswith("nothing to do"), again
         return said
@@ -95,19 +97,20 @@ class Pi:
         said = self.host.run("journalctl -b -1 -o cat --no-pager")
         assert "remains running" not in said
         assert "Killing process" not in said
+        assert "ordering cycle" not in said
         assert f"{PROGRAMS}: Failed" not in said
 
     def uninstalled(self) -> None:
         """Uninstall: nothing is left, and programs go on; after a boot none is back."""
-        pids = self.pids()
-        said = self.run("whiz uninstall")
+        pids, ended = self.pids(), self.host.read("/var/tmp/ends")
+        said = self.run(f"whiz uninstall{self.own}")
         assert "programs go on" in said
-        assert self.run("whiz uninstall").startswith("nothing to do")
+        assert self.run(f"whiz uninstall{self.own}").startswith("nothing to do")
         assert self.pids() == pids
-        assert "front" not in self.in_boot("/var/tmp/ends", self.host.boot_id())
+        assert self.host.read("/var/tmp/ends") == ended
         listed = self.systemctl("list-units --all --no-legend --plain 'whiz*'").splitlines()
         assert {tuple(line.split()[:4]) for line in listed} <= {(PROGRAMS, "not-found", "inactive", "dead")}
-        assert "whiz" not in self.systemctl("list-unit-files --no-legend 'whiz*'")
+        assert "whiz" not in self.host.run("find /etc/systemd /home/pi/.config/systemd -name '*whiz*' || true")
         assert "whiz" not in self.host.command("crontab -l", user=self.user).stdout
         self.host.reboot()
         assert self.starts() == []
@@ -151,6 +154,18 @@ def test_a_service(lab: Lab) -> None:
     assert host.run("ls /run/whiz/runs") == records
     assert "remains running" not in host.run("journalctl -b -o cat --no-pager")
     pi.rebooted()
+
+    host.kill()  # the power goes, and comes back
+    host.boot()
+    pi.up()
+    assert pi.starts() == sorted(NAMES)
+
+    host.run("systemctl stop whiz-programs")  # by hand: the end of all, and of who would start it again
+    assert pi.in_boot("/var/tmp/ends", host.boot_id()) == ["front", "web", "db"]
+    assert host.run("systemctl is-active whiz whiz-programs", code=3).split() == ["inactive"] * 2
+    host.run("systemctl start whiz")
+    pi.up()
+    assert pi.starts() == sorted([*NAMES, *NAMES])
     pi.uninstalled()
 
 
@@ -201,9 +216,14 @@ def test_cron(lab: Lab) -> None:
 def test_a_user(lab: Lab, mode: str) -> None:
     (host,) = lab(1)
     pi = Pi(host, "pi")
-    assert "sudo loginctl enable-linger pi" in host.command(f"whiz install --user {mode}", user="pi").stderr
+    refused = host.command(f"whiz install {mode}", user="pi")
+    assert refused.returncode == 2
+    assert "not root\nhint: sudo whiz install, or whiz install --user" in refused.stderr
+    unasked = host.command(f"whiz install --user {mode}", user="pi")
+    assert unasked.returncode == 1
+    assert "hint: sudo loginctl enable-linger pi" in unasked.stderr
     host.run("loginctl enable-linger pi")
-    pi.installed(f"--user {mode}")
+    pi.installed(mode)
     pids = pi.up()
     healthy(pi, PROGRAMS, SERVICE)
     pi.systemctl("stop whiz")
@@ -211,3 +231,30 @@ def test_a_user(lab: Lab, mode: str) -> None:
     assert pi.pids() == pids
     assert pi.starts() == sorted(NAMES)
     pi.rebooted()
+    pi.uninstalled()
+
+
+def test_one_mode_after_another(lab: Lab) -> None:
+    """Each takes the place of the one before, under running programs."""
+    (host,) = lab(1)
+    pi = Pi(host)
+    pi.installed("--systemd")
+    pids = pi.up()
+    for mode, there in (("timer", "whiz.timer"), ("cron", ""), ("timer", "whiz.timer"), ("systemd", "whiz.service")):
+        shown = host.run(f"whiz install --{mode} --print --json")
+        assert all("path" in d or "command" in d or "crontab" in d for d in json.loads(shown)["deeds"])
+        said = pi.installed(f"--{mode}")
+        assert "= unchanged /etc/systemd/system/whiz-programs.service" in said
+        enabled = host.run("systemctl list-unit-files --no-legend --state=enabled 'whiz*'").split()
+        assert {u for u in enabled if u.startswith("whiz")} == {PROGRAMS, there} - {""}
+        assert ("by whiz install" in host.command("crontab -l").stdout) == (mode == "cron")
+        host.run("whiz apply")
+        assert pi.pids() == pids
+    assert pi.starts() == sorted(NAMES)
+    assert host.read("/var/tmp/ends") == ""
+    host.run("systemctl disable --now whiz && rm /etc/systemd/system/whiz.service")  # half of it taken away by hand
+    said = host.run("whiz install")
+    assert "+ started   whiz.service" in said
+    assert "= unchanged /etc/systemd/system/whiz-programs.service" in said
+    assert pi.pids() == pids
+    pi.uninstalled()

@@ -93,12 +93,12 @@ _MADE = "# Made by `whiz install`, which writes it anew; what you add belongs in
 _HERE = "c=/sys/fs/cgroup$$(sed -n s/^0:://p /proc/self/cgroup); c=$${c%%/.control}"
 _GONE = 'while [ -n "$$(cat $$c/holder/cgroup.procs)" ]; do sleep 0.02; done'  # fmt: skip
 
+# not After= that: in a user's manager timers come before all else, and in the cycle a stop would be dropped
 _TIMER = f"""\
 {_MADE}
 [Unit]
 Description=whiz keeps its whizzifest, once a minute
 Requires={PROGRAMS}
-After={PROGRAMS}
 
 [Timer]
 OnActiveSec=0
@@ -140,6 +140,7 @@ def _turn(site: Site) -> str:
 Description=whiz takes a turn
 Requires={PROGRAMS}
 After={PROGRAMS}
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
