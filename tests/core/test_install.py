@@ -45,6 +45,8 @@ def done(found: Found, deeds: tuple[Deed, ...]) -> Found:
                         assert name != PROGRAMS or "ExecStop=" not in loaded[name]
                         enabled.discard(name)
                         active.discard(name)
+                    case ["reset-failed", name]:
+                        found = replace(found, failed=found.failed - {name})
                     case ["start" | "restart" as verb, name]:
                         assert (verb, name) != ("restart", PROGRAMS)
                         assert loaded[name] == files[name]
@@ -75,6 +77,20 @@ def test_without_systemd_there_are_only_lines_for_cron() -> None:
     assert said(deed) == "+ written   the crontab"
     (deed,) = uninstall(SYSTEM, done(bare, (deed,)))
     assert said(deed) == "- removed   the crontab"
+
+
+def test_a_unit_that_failed_is_not_remembered() -> None:
+    found = done(BARE, install(SYSTEM, BARE, Mode.TIMER))
+    found = replace(found, failed=frozenset({SERVICE}))
+    assert done(found, uninstall(SYSTEM, found)).failed == frozenset()
+
+
+def test_units_in_an_image_that_runs_no_systemd_are_removed() -> None:
+    image = replace(BARE, systemd=False, files=units(SYSTEM, Mode.SYSTEMD))
+    assert [said(d) for d in uninstall(SYSTEM, image)] == [
+        f"- removed   /etc/systemd/system/{PROGRAMS}",
+        f"- removed   /etc/systemd/system/{SERVICE}",
+    ]
 
 
 def test_without_cron_nothing_is_said_of_it() -> None:

@@ -27,6 +27,7 @@ class Found:
     files: Mapping[str, str] = {}
     enabled: frozenset[str] = frozenset()
     active: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
 
 
 @value
@@ -122,8 +123,10 @@ def _written(site: Site, found: Found, wanted: Mapping[str, str]) -> Iterator[De
     for name, text in wanted.items():
         yield Write(f"{found.folder}/{name}", text, signs[name])
     for name in unwanted:
+        if name in found.failed:
+            yield _systemctl(site, "reset-failed", name)
         yield Remove(f"{found.folder}/{name}")
-    if unwanted or {*signs.values()} - {"="}:
+    if found.systemd and (unwanted or {*signs.values()} - {"="}):
         yield _systemctl(site, "daemon-reload")
 
 

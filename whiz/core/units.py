@@ -133,7 +133,7 @@ WantedBy={_target(site)}
 
 
 def _turn(site: Site) -> str:
-    """Return the service of one turn. What systemd says of each is no news, and would wear the card."""
+    """Return the service of one turn, which may be cut short. What systemd says of each would wear the card."""
     return f"""\
 {_MADE}
 [Unit]
@@ -146,6 +146,7 @@ StartLimitIntervalSec=0
 Type=oneshot
 ExecStart={_line(site, "apply", "--quiet")}
 TimeoutStartSec=10min
+SuccessExitStatus=SIGTERM
 SyslogLevel=warning
 LogLevelMax=notice
 {_common(site)}"""

@@ -38,15 +38,16 @@ def look(user: str | None) -> Found:
     folder = os.path.expanduser(_USER) if user is not None else _SYSTEM
     systemd = os.path.isdir(_BOOTED)
     there = {name: disk.read(f"{folder}/{name}") for name in ALL}
-    enabled, active = _states(user) if systemd else (set(), set())
+    states = _states(user) if systemd else {}
     return Found(
         folder=folder,
         systemd=systemd,
         crontab=_crontab(),
         lingers=user is None or os.path.exists(f"/var/lib/systemd/linger/{user}"),
         files={name: data.decode(errors="replace") for name, data in there.items() if data is not None},
-        enabled=frozenset(enabled),
-        active=frozenset(active),
+        enabled=frozenset(states.get("enabled", ())),
+        active=frozenset(states.get("active", ())),
+        failed=frozenset(states.get("failed", ())),
     )
 
 
@@ -75,20 +76,17 @@ def _write(path: str, text: str) -> None:
         raise WhizError(f"{path}: {exc.strerror}; whiz install --print shows what belongs there") from exc
 
 
-def _states(user: str | None) -> tuple[set[str], set[str]]:
-    """Return which of our units are enabled, and which run; none where no manager answers."""
+def _states(user: str | None) -> dict[str, set[str]]:
+    """Return which of our units are enabled, active, failed …; nothing where no manager answers."""
     if user is not None and not os.path.exists(_socket()):
-        return set(), set()
+        return {}
     manager = ("--user",) if user is not None else ()
-    said = _run(("systemctl", *manager, "show", "--property=Id,UnitFileState,ActiveState", *ALL))
-    enabled, active = set(), set()
-    for block in said.split("\n\n"):
+    states: dict[str, set[str]] = {}
+    for block in _run(("systemctl", *manager, "show", "--property=Id,UnitFileState,ActiveState", *ALL)).split("\n\n"):
         held = dict(line.partition("=")[::2] for line in block.splitlines())
-        if held.get("UnitFileState") == "enabled":
-            enabled.add(held["Id"])
-        if held.get("ActiveState") == "active":
-            active.add(held["Id"])
-    return enabled, active
+        for state in (held.get("UnitFileState", ""), held.get("ActiveState", "")):
+            states.setdefault(state, set()).add(held.get("Id", ""))
+    return states
 
 
 def _crontab() -> str | None:
