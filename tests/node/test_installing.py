@@ -28,7 +28,7 @@ def test_it_shows_what_it_would_write_and_run(node: Node, mode: str, units: set[
     if mode == "cron":
         assert f"* * * * * {sys.executable} -m whiz --home {node.path} apply --quiet" in shown
     else:
-        assert f"$ systemctl --quiet enable {PROGRAMS}\n" in shown
+        assert f"$ systemctl enable --quiet {PROGRAMS}\n" in shown
     assert not (node.path / "run").exists()
 
 

@@ -155,4 +155,6 @@ def _tabulated(found: Found, site: Site | None) -> Iterator[Deed]:
 
 
 def _systemctl(site: Site, *words: str, says: str = "") -> Command:
-    return Command(("systemctl", *(("--user",) if site.user is not None else ()), "--quiet", *words), says)
+    manager = ("--user",) if site.user is not None else ()
+    hushed = ("--quiet",) if words[0] in ("enable", "disable") else ()  # which tell of symlinks
+    return Command(("systemctl", *manager, *words[:1], *hushed, *words[1:]), says)

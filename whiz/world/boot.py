@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from whiz.core.install import Deed
 
-_SYSTEM, _USER = "/etc/systemd/system", "~/.config/systemd/user"
+_SYSTEM, _USER = "/etc/systemd/system", ".config/systemd/user"
 _BOOTED = "/run/systemd/system"  # sd_booted(3)
 _PATIENCE = 300.0  # s for a command: starting a unit waits for the first turn
 _MANAGER = 10.0  # s for a user's manager to come after it was asked to stay
@@ -35,7 +37,7 @@ def words() -> tuple[str, ...]:
 
 def look(user: str | None) -> Found:
     """Return what is so, for the system or for this user."""
-    folder = os.path.expanduser(_USER) if user is not None else _SYSTEM
+    folder = os.path.join(pwd.getpwnam(user).pw_dir, _USER) if user is not None else _SYSTEM
     systemd = os.path.isdir(_BOOTED)
     there = {name: disk.read(f"{folder}/{name}") for name in ALL}
     states = _states(user) if systemd else {}
@@ -63,8 +65,9 @@ def do(deed: Deed) -> None:
             if sign != "=":
                 _run(("crontab", "-") if text else ("crontab", "-r"), text)
         case Command(argv, _):
-            if "--user" in argv:
-                _managed()
+            if "--user" in argv and not _managed():
+                hint = "log in as this user on a machine with libpam-systemd, or sudo loginctl enable-linger"
+                raise WhizError(f"{' '.join(argv)}: no systemd of this user answers at {_socket()}\nhint: {hint}")
             _run(argv)
 
 
@@ -98,20 +101,20 @@ def _crontab() -> str | None:
     return "" if done.returncode else done.stdout
 
 
-def _managed() -> None:
-    """Wait until this user's manager answers, which may just have been asked for."""
+@functools.cache
+def _managed() -> bool:
+    """Whether this user's manager answers; waits for one that may just have been asked for."""
     end = time.monotonic() + _MANAGER
     while not os.path.exists(_socket()):
         if time.monotonic() > end:
-            raise WhizError(
-                f"no systemd of this user answers at {_socket()}\n"
-                "hint: log in as this user (not by su or sudo), with libpam-systemd installed"
-            )
+            return False
         time.sleep(0.05)  # logind tells nobody
+    return True
 
 
 def _runtime() -> str:
-    return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    """Return where logind has this user's sockets; after su the environment names another user's."""
+    return f"/run/user/{os.getuid()}"
 
 
 def _socket() -> str:
@@ -132,7 +135,7 @@ def _hint(argv: Iterable[str]) -> str:
         return f"\nhint: sudo {' '.join(argv)}, then this again; without it nothing of {argv[-1]} runs before a login"
     if argv[-1] == SERVICE:
         user = "--user " if "--user" in argv else ""
-        return f"\nhint: journalctl {user}-u {SERVICE} -n 20 says why; systemd goes on trying"
+        return f"\nhint: journalctl {user}-u {SERVICE} -n 20 or whiz check says why; systemd goes on trying"
     return ""
 
 
