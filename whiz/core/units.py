@@ -39,10 +39,10 @@ class Site:
     runtime: bool = False
 
 
-def cgroup(uid: int | None = None) -> str:
-    """Return where the programs' cgroup is: in the tree of the system's manager, or of this user's."""
-    above = "system.slice" if uid is None else f"user.slice/user-{uid}.slice/user@{uid}.service/app.slice"
-    return f"/sys/fs/cgroup/{above}/{PROGRAMS}"
+def cgroup(uid: int) -> str:
+    """Return where, under the root of the cgroup tree, the programs of this user's home live; root's is the system's."""
+    above = "system.slice" if uid == 0 else f"user.slice/user-{uid}.slice/user@{uid}.service/app.slice"
+    return f"/{above}/{PROGRAMS}"
 
 
 def begun(mode: Mode) -> tuple[str, ...]:
@@ -64,7 +64,8 @@ def programs(site: Site, *, ends: bool = True) -> str:
     """Return the unit that owns the programs' cgroup. `ends`: whether they end with it.
 
     systemd drops the cgroup of such a service when it is empty as the start is over: somebody is in it by then, in a
-    group of its own, because the kernel gives controllers only to a group that has no process itself.
+    group of its own, because the kernel gives controllers only to a group that has no process itself. Where the tree
+    is not a unified one, there is no cgroup to keep, and nobody stays.
     """
     stop = f"ExecStop={_line(site, 'stop', '--wait', f'{_END}s')}\n" if ends else ""
     before = "" if site.user else "After=network.target remote-fs.target\nBefore=cron.service\n"
@@ -76,7 +77,7 @@ Description=the programs of whiz
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -c '{_HERE}; sleep infinity & mkdir -p $$c/holder && echo $$! >$$c/holder/cgroup.procs || true'
+ExecStart=/bin/sh -c '{_HERE}; sleep infinity & mkdir -p $$c/holder && echo $$! >$$c/holder/cgroup.procs || kill $$!'
 {stop}ExecStopPost=/bin/sh -c '{_HERE}; p=$$(cat $$c/holder/cgroup.procs) || exit 0; kill $$p; {_GONE}'
 TimeoutStopSec={_END + _MARGIN}
 KillMode=process
