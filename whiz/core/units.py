@@ -40,7 +40,7 @@ class Site:
 
 
 def cgroup(uid: int) -> str:
-    """Return where, under the root of the cgroup tree, the programs of this user's home live; root's is the system's."""
+    """Return where in the cgroup tree the programs of this user's home live; root's home is the system's."""
     above = "system.slice" if uid == 0 else f"user.slice/user-{uid}.slice/user@{uid}.service/app.slice"
     return f"/{above}/{PROGRAMS}"
 
