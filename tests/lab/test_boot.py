@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from whiz.core.units import PROGRAMS, SERVICE
+from whiz.core.units import PROGRAMS, SERVICE, cgroup
 
 if TYPE_CHECKING:
     from tests.lab.lab import Host, Lab
@@ -158,6 +158,10 @@ def test_a_service(lab: Lab) -> None:
     pi.up()
     assert pi.starts() == sorted(NAMES)
 
+    pids = pi.pids()
+    host.run(f"kill $(cat /sys/fs/cgroup{cgroup(0)}/holder/cgroup.procs)")  # it holds nothing but the place
+    host.run("systemctl daemon-reload && systemctl daemon-reexec && systemctl is-active whiz-programs")
+    assert pi.pids() == pids
     host.run("systemctl stop whiz-programs")  # by hand: the end of all, and of who would start it again
     assert pi.in_boot("/var/tmp/ends", host.boot_id()) == ["front", "web", "db"]
     assert host.run("systemctl is-active whiz whiz-programs", code=3).split() == ["inactive"] * 2

@@ -78,7 +78,7 @@ Description=the programs of whiz
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/sh -c '{_HERE}; sleep infinity & mkdir -p $$c/holder && echo $$! >$$c/holder/cgroup.procs || kill $$!'
-{stop}ExecStopPost=/bin/sh -c '{_HERE}; p=$$(cat $$c/holder/cgroup.procs) || exit 0; kill $$p; {_GONE}'
+{stop}ExecStopPost=/bin/sh -c '{_HERE}; {_GONE}'
 TimeoutStopSec={_END + _MARGIN}
 KillMode=process
 OOMPolicy=continue
@@ -92,7 +92,10 @@ WantedBy={_target(site)}
 
 _MADE = "# Made by `whiz install`, which writes it anew; what you add belongs into `systemctl edit`."
 _HERE = "c=/sys/fs/cgroup$$(sed -n s/^0:://p /proc/self/cgroup); c=$${c%%/.control}"
-_GONE = 'while [ -n "$$(cat $$c/holder/cgroup.procs)" ]; do sleep 0.02; done'  # fmt: skip
+_GONE = (
+    "[ -d $$c/holder ] || exit 0; for p in $$(cat $$c/holder/cgroup.procs); do kill $$p; done; "
+    'while [ -n "$$(cat $$c/holder/cgroup.procs)" ]; do sleep 0.02; done'
+)
 
 # not After= that: in a user's manager timers come before all else, and in the cycle a stop would be dropped
 _TIMER = f"""\

@@ -79,7 +79,9 @@ def _possible(mode: Mode, found: Found) -> None:
     if mode is not Mode.CRON and not found.systemd:
         raise UsageError(f"systemd does not run here, so there is no --{mode}\nhint: whiz install --cron")
     if mode is Mode.CRON and found.crontab is None:
-        raise UsageError("there is no cron here: no crontab command\nhint: sudo apt-get install -y cron")
+        raise UsageError(
+            "there is no cron here: crontab is missing, or refuses\nhint: sudo apt-get install -y cron; crontab -l"
+        )
 
 
 def _carried_out(args: argparse.Namespace, deeds: Sequence[Deed], otherwise: str) -> int:
