@@ -70,6 +70,7 @@ class Host:
         self.name, self.address = f"pi{number}", f"10.77.0.{number}"
         self._lab, self._number = lab, number
         self._dir = f"{lab.dir}/{self.name}"
+        self.cgroup = f"/sys/fs/cgroup/whiz-lab-{lab.pid}-{number}"
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._boots = 0
         self.root = Path(f"/proc/{lab.pid}/root{self._dir}/root")
@@ -78,7 +79,7 @@ class Host:
         """Switch it on."""
         lab = self._lab
         with Path(f"{lab.said}/{self.name}").open("ab") as console:
-            words = [str(HERE / "host"), str(self._number), self._dir, f"{lab.project}:{lab.base}", str(lab.pid)]
+            words = [str(HERE / "host"), str(self._number), self._dir, f"{lab.project}:{lab.base}", self.cgroup]
             self._nspawn = subprocess.Popen(
                 lab.inside(*words), stdin=subprocess.DEVNULL, stdout=console, stderr=console
             )
@@ -145,6 +146,10 @@ class Host:
         for process in (*nspawn.children(), nspawn):  # the host's first process takes all others with it
             process.kill()
         self._nspawn.wait()
+        end, events = time.monotonic() + PATIENCE, Path(f"/proc/{self._lab.pid}/root{self.cgroup}/cgroup.events")
+        while "populated 1" in events.read_text():
+            assert time.monotonic() < end, f"{self.name}: killed, and not gone"
+            time.sleep(0.01)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file of this host."""
