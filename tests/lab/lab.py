@@ -29,6 +29,7 @@ TOOLS = {
 PACKAGES = (
     "systemd,systemd-sysv,libpam-systemd,dbus,cron,openssh-server,iproute2,procps,python3,python3-psutil,python3-yaml"
 )
+_UNUSED = 30 * 86400.0  # s after which a base of another recipe is removed
 PATIENCE = 60.0  # s that a host may take to come up: twenty times what it takes
 
 
@@ -55,11 +56,13 @@ def base() -> tuple[Path, Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several workers may be at it
         if not made.exists():
             for old in cache.glob("base-*"):
-                shutil.rmtree(old)
+                if time.time() - old.stat().st_mtime > _UNUSED:
+                    shutil.rmtree(old)
             building = cache / "building"
             shutil.rmtree(building, ignore_errors=True)
             _build(building, cache)
             building.rename(made)
+        os.utime(made)
     return made, made / "key"
 
 
