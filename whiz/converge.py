@@ -57,6 +57,31 @@ def converge(
             return plan(manifest, store.runs(), wished(store, manifest, clock)[0], clock.boot(), host.boot)
 
 
+def end(
+    host: Host,
+    store: Store,
+    manifest: Manifest,
+    clock: Clock,
+    patience: float,
+    tell: Callable[[Step], None],
+) -> tuple[Run, ...]:
+    """Take turns that end every program, what depends on others first; return the Runs that `patience` (s) left."""
+    last = clock.boot() + patience
+    told: set[str] = set()
+    doubt = True  # whoever carries our mark is ended, on record or not
+    while True:
+        steps = turn(host, store, manifest, clock, doubt=doubt, ending=True)
+        doubt = False
+        for step in steps:
+            _tell_once(step, told, tell)
+        now = clock.boot()
+        left = tuple(r for r in store.runs() if r.live)
+        if not left or now >= last:
+            return left
+        moments = [s.until for s in steps if isinstance(s, Wait) and s.until is not None]
+        host.wait(watched(left), max(0.0, min([*moments, now + LOOK, last]) - now))
+
+
 def pause(steps: Plan, runs: Iterable[Run], now: float, end: float) -> float | None:
     """Return until when to sleep, None when nothing more will come of waiting until `end`."""
     live = [r for r in runs if r.live]

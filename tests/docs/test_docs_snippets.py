@@ -15,6 +15,7 @@ from whiz.core.errors import ManifestError
 from whiz.core.lines import parse_lines
 from whiz.core.manifest import Document, Identity, build
 from whiz.core.shape import Node, Report
+from whiz.core.units import SERVICE, Mode, Site, units
 from whiz.world.machine import look
 from whiz.world.yamltree import parse_yaml
 
@@ -141,12 +142,14 @@ def test_lines_to_type_are_shell_and_name_files_that_exist(path: Path) -> None:
             assert (ROOT / script).stat().st_mode & 0o111, f"{block.place}: {script} cannot be run"
 
 
-def test_the_unit_is_one_that_the_doctor_likes(tmp_path: Path) -> None:
-    (unit,) = [b for b in blocks(ROOT / "README.md") if b.language == "ini"]
-    (tmp_path / "whiz.service").write_text(unit.text)
+@pytest.mark.parametrize("mode", Mode)
+def test_the_units_are_ones_that_the_doctor_likes(mode: Mode, tmp_path: Path) -> None:
+    made = units(Site(("/usr/local/bin/whiz",), runtime=True), mode)
+    for name, text in made.items():
+        (tmp_path / name).write_text(text)
     folders = {"config": "/", "run": "/", "state": "/", "log": "/"}
     found = [f for f in examine(look(folders, "x", [str(tmp_path)], [])) if f.about == "whiz.service"]
-    assert [f.grade for f in found] == [Grade.OK]
+    assert [f.grade for f in found] == [Grade.OK] * (SERVICE in made)
 
 
 def test_a_wrong_answer_is_noticed() -> None:

@@ -61,6 +61,10 @@ def test_file_system_of_a_path(path: str, kind: str) -> None:
         ("8:pids:/\n1:name=systemd:/system.slice/cron.service\n0::/\n", (False, "cron.service")),
         ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/w.service\n", (True, "w.service")),
         ("0::/user.slice/user-1000.slice/session-3.scope\n", None),
+        ("0::/system.slice/whiz-programs.service/db@1\n", (False, "whiz-programs.service")),
+        ("0::/user.slice/user-1.slice/user@1.service/app.slice/w.service/db@1\n", (True, "w.service")),
+        ("0::/user.slice/user-1.slice/user@1.service/app.slice/run-1.scope/a\n", None),
+        ("0::/user.slice/user-1.slice/user@1.service/app.slice\n", None),
         ("0::/\n", None),
     ],
 )

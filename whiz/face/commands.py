@@ -70,6 +70,27 @@ def run(args: argparse.Namespace) -> int:
     return stay(args)
 
 
+def stop(args: argparse.Namespace) -> int:
+    """End everything, once."""
+    from whiz.face.ending import stop as end  # noqa: PLC0415
+
+    return end(args)
+
+
+def install(args: argparse.Namespace) -> int:
+    """Have whiz come up with the machine."""
+    from whiz.face.installing import install as begin  # noqa: PLC0415
+
+    return begin(args)
+
+
+def uninstall(args: argparse.Namespace) -> int:
+    """Have it come up no longer."""
+    from whiz.face.installing import uninstall as undo  # noqa: PLC0415
+
+    return undo(args)
+
+
 def _apply(args: argparse.Namespace, node: Node) -> int:
     from whiz.converge import converge  # noqa: PLC0415
 

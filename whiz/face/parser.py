@@ -134,6 +134,44 @@ examples:
   whiz restart --self           (the whiz that stays becomes the one installed now)
 """,
     ),
+    "stop": (
+        "end every program, once; wishes stay",
+        """\
+End every program, in reverse order of `after`, as when the machine shuts down, which
+is what calls it where whiz install was run. What is wished stays as it is: the next
+turn starts them again. A whiz that stays is asked to go first. To keep programs down
+use hold.
+
+examples:
+  whiz stop
+  sudo systemctl stop whiz-programs     (ends them, and who would start them again)
+""",
+    ),
+    "install": (
+        "have whiz come up with the machine",
+        """\
+Write and enable what brings whiz up after a boot: a systemd service in which it stays
+(--systemd, the default), a systemd timer (--timer) or cron (--cron) that has it take a
+turn a minute. Where there is systemd, programs end in reverse order when the machine
+shuts down. Run again, it changes what is not as it should be and says so; another
+mode takes the place of the one before. Programs go on meanwhile.
+
+examples:
+  sudo whiz install
+  whiz install --user --timer     (your own programs, without root)
+  whiz install --print            (show it; change nothing)
+""",
+    ),
+    "uninstall": (
+        "have whiz no longer come up with the machine",
+        """\
+Remove what install made. Programs go on; whiz stop ends them.
+
+examples:
+  sudo whiz uninstall
+  whiz uninstall --user --print
+""",
+    ),
     "history": (
         "print what happened, newest last",
         """\
@@ -213,6 +251,13 @@ examples:
 _FORMATS = ("supervisor", "procfile", "pm2", "systemd", "older", "hitlist")  # as whiz/core/importing/guess.py has them
 
 
+_MODES = {
+    "systemd": "a service in which whiz stays (the default)",
+    "timer": "a systemd timer: whiz apply, once a minute",
+    "cron": "cron: whiz apply, once a minute",
+}
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}\nhint: {self.prog} --help")
@@ -267,6 +312,8 @@ def _options(name: str, add: Callable[..., argparse.Action]) -> None:
     if name in ("apply", "hold", "unhold", "restart"):
         text = "how long to sleep through short waits (default: 30s)"
         add("--wait", metavar="S", type=_seconds, default=30.0, help=text)
+    if name in ("stop", "install", "uninstall"):
+        _boot_options(name, add)
     if name == "run":
         text = "take a turn at least so often (default: 60s)"
         add("--every", metavar="S", type=_interval, default=60.0, help=text)
@@ -285,15 +332,32 @@ def _options(name: str, add: Callable[..., argparse.Action]) -> None:
         add("names", metavar="NAME", nargs="*", help="only these")
     if name == "status":
         add("-w", "--watch", action="store_true", help="show it again every second")
-    if name in ("logs", "events"):
-        add("-f", "--follow", action="store_true", help="go on as it comes")
+    _telling_options(name, add)
+
+
+def _telling_options(name: str, add: Callable[..., argparse.Action]) -> None:
+    """Add what the commands take that print something and change nothing."""
     if name in ("logs", "history", "events"):
+        if name != "history":
+            add("-f", "--follow", action="store_true", help="go on as it comes")
         add("-n", "--lines", type=_count, default=20, help="how many lines (default: 20)")
     if name == "import":
         add("files", metavar="FILE", nargs="+", help="what to read; - is stdin")
         add("--format", choices=_FORMATS, help="what it is, where name and text do not tell")
     if name == "completion":
         add("shell", choices=("bash", "zsh"))
+
+
+def _boot_options(name: str, add: Callable[..., argparse.Action]) -> None:
+    """Add what the commands take that see to boot and shutdown."""
+    if name == "stop":
+        add("--wait", metavar="S", type=_seconds, default=100.0, help="how long that may take (default: 100s)")
+        return
+    if name == "install":
+        for mode, text in _MODES.items():
+            add(f"--{mode}", dest="mode", action="store_const", const=mode, help=text)
+    add("--user", action="store_true", help="for your own programs, without root")
+    add("--print", action="store_true", help="show what would be written and run; change nothing")
 
 
 def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:

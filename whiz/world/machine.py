@@ -134,7 +134,8 @@ def _marked() -> Iterator[tuple[list[str], int, tuple[bool, str] | None]]:
 
 def unit_of(cgroup: str) -> tuple[bool, str] | None:
     """Return whether it is the user's, and the name, of the service in whose cgroup a process is (cgroups(7))."""
-    found = re.search(r"^(?:0:|\d+:name=systemd):(/.*/|/)([^/\n]+\.service)$", cgroup, re.MULTILINE)
+    within = r"(?:/(?!.*\.(?:slice|scope)(?:/|$)).*)?$"  # a service's own groups, not those of a user's manager
+    found = re.search(rf"^(?:0:|\d+:name=systemd):(/.*/|/)([^/\n]+\.service){within}", cgroup, re.MULTILINE)
     return None if found is None else ("/user@" in found[1], found[2])
 
 

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/whiz
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_whiz_subparsers=(check apply run status logs hold unhold restart history events explain doctor import schema completion)
+_shtab_whiz_subparsers=(check apply run status logs hold unhold restart stop install uninstall history events explain doctor import schema completion)
 
 _shtab_whiz_check_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --allow-empty)
 _shtab_whiz_apply_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait --allow-empty)
@@ -15,6 +15,9 @@ _shtab_whiz_logs_option_strings=(-h --help -m --manifest --home --json -q --quie
 _shtab_whiz_hold_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait)
 _shtab_whiz_unhold_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait)
 _shtab_whiz_restart_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait --self)
+_shtab_whiz_stop_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --wait)
+_shtab_whiz_install_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --systemd --timer --cron --user --print)
+_shtab_whiz_uninstall_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose --user --print)
 _shtab_whiz_history_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose -n --lines)
 _shtab_whiz_events_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose -f --follow -n --lines)
 _shtab_whiz_explain_option_strings=(-h --help -m --manifest --home --json -q --quiet -v --verbose)
@@ -28,7 +31,7 @@ _shtab_whiz_option_strings=(-h --help --version -m --manifest --home --json -q -
 
 _shtab_whiz_import___format_choices=(supervisor procfile pm2 systemd older hitlist)
 _shtab_whiz_completion_pos_0_choices=(bash zsh)
-_shtab_whiz_pos_0_choices=(check apply run status logs hold unhold restart history events explain doctor import schema completion)
+_shtab_whiz_pos_0_choices=(check apply run status logs hold unhold restart stop install uninstall history events explain doctor import schema completion)
 
 _shtab_whiz_check__h_nargs=0
 _shtab_whiz_check___help_nargs=0
@@ -99,6 +102,34 @@ _shtab_whiz_restart___quiet_nargs=0
 _shtab_whiz_restart__v_nargs=0
 _shtab_whiz_restart___verbose_nargs=0
 _shtab_whiz_restart___self_nargs=0
+_shtab_whiz_stop__h_nargs=0
+_shtab_whiz_stop___help_nargs=0
+_shtab_whiz_stop___json_nargs=0
+_shtab_whiz_stop__q_nargs=0
+_shtab_whiz_stop___quiet_nargs=0
+_shtab_whiz_stop__v_nargs=0
+_shtab_whiz_stop___verbose_nargs=0
+_shtab_whiz_install__h_nargs=0
+_shtab_whiz_install___help_nargs=0
+_shtab_whiz_install___json_nargs=0
+_shtab_whiz_install__q_nargs=0
+_shtab_whiz_install___quiet_nargs=0
+_shtab_whiz_install__v_nargs=0
+_shtab_whiz_install___verbose_nargs=0
+_shtab_whiz_install___systemd_nargs=0
+_shtab_whiz_install___timer_nargs=0
+_shtab_whiz_install___cron_nargs=0
+_shtab_whiz_install___user_nargs=0
+_shtab_whiz_install___print_nargs=0
+_shtab_whiz_uninstall__h_nargs=0
+_shtab_whiz_uninstall___help_nargs=0
+_shtab_whiz_uninstall___json_nargs=0
+_shtab_whiz_uninstall__q_nargs=0
+_shtab_whiz_uninstall___quiet_nargs=0
+_shtab_whiz_uninstall__v_nargs=0
+_shtab_whiz_uninstall___verbose_nargs=0
+_shtab_whiz_uninstall___user_nargs=0
+_shtab_whiz_uninstall___print_nargs=0
 _shtab_whiz_history_pos_0_nargs='*'
 _shtab_whiz_history__h_nargs=0
 _shtab_whiz_history___help_nargs=0

@@ -19,12 +19,15 @@ _shtab_whiz_commands() {
     history:'Print starts, stops and ends with their reasons. What is kept is bounded.'
     hold:'Stop the programs and keep them down until unhold; a hold survives whiz and'
     import:'Read supervisord.conf, a Procfile, pm2'"'"'s ecosystem file, systemd'"'"'s units, the older'
+    install:'Write and enable what brings whiz up after a boot: a systemd service in which it stays'
     logs:'Print the end of a program'"'"'s output; -f goes on printing as it comes, also when'
     restart:'End the present run of each program and start another; a program in back-off'
     run:'The same turn as apply, resident: wakes when a program ends, when the whizzifest or'
     schema:'For editors that check as you type.'
     status:'One line per program: name, state, pid, since when, restarts, cpu, memory and the'
+    stop:'End every program, in reverse order of `after`, as when the machine shuts down, which'
     unhold:'Undo a hold.'
+    uninstall:'Remove what install made. Programs go on; whiz stop ends them.'
   )
   _describe 'whiz commands' _commands
 }
@@ -163,6 +166,23 @@ _shtab_whiz_import_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_whiz_import_defaults_added=0
 
+_shtab_whiz_install_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--systemd[a service in which whiz stays (the default)]"
+  "--timer[a systemd timer\: whiz apply, once a minute]"
+  "--cron[cron\: whiz apply, once a minute]"
+  "--user[for your own programs, without root]"
+  "--print[show what would be written and run\; change nothing]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_install_defaults_added=0
+
 _shtab_whiz_logs_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
@@ -234,6 +254,19 @@ _shtab_whiz_status_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_whiz_status_defaults_added=0
 
+_shtab_whiz_stop_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--wait[how long that may take (default\: 100s)]:S:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_stop_defaults_added=0
+
 _shtab_whiz_unhold_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
@@ -247,6 +280,20 @@ _shtab_whiz_unhold_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_whiz_unhold_defaults_added=0
+
+_shtab_whiz_uninstall_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--user[for your own programs, without root]"
+  "--print[show what would be written and run\; change nothing]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_uninstall_defaults_added=0
 
 
 _shtab_whiz() {
@@ -276,12 +323,15 @@ _shtab_whiz() {
         history) _arguments -C -s $_shtab_whiz_history_options ;;
         hold) _arguments -C -s $_shtab_whiz_hold_options ;;
         import) _arguments -C -s $_shtab_whiz_import_options ;;
+        install) _arguments -C -s $_shtab_whiz_install_options ;;
         logs) _arguments -C -s $_shtab_whiz_logs_options ;;
         restart) _arguments -C -s $_shtab_whiz_restart_options ;;
         run) _arguments -C -s $_shtab_whiz_run_options ;;
         schema) _arguments -C -s $_shtab_whiz_schema_options ;;
         status) _arguments -C -s $_shtab_whiz_status_options ;;
+        stop) _arguments -C -s $_shtab_whiz_stop_options ;;
         unhold) _arguments -C -s $_shtab_whiz_unhold_options ;;
+        uninstall) _arguments -C -s $_shtab_whiz_uninstall_options ;;
       esac
   esac
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.limits import Ground, files, needed
 from whiz.core.model import Want
+from whiz.core.subtree import cgroup
 from whiz.core.value import value
 from whiz.world import disk
 from whiz.world.host.cgroupfs import ASIDE, below, delegated, enabled, path_of, put, remove, text_of, words_of
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from whiz.core.model import Run
 
-UNIT = "whiz-programs.service"  # with Delegate=yes; it holds no process of its own
 MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 _LEFT = 60.0  # s after which an empty directory is nobody's who is just starting
 
@@ -148,8 +148,7 @@ class Cgroups:
             return None, False
         closed = False
         if self._installed:
-            user = f"user.slice/user-{os.getuid()}.slice/user@{os.getuid()}.service/app.slice"
-            at = f"/{'system.slice' if os.getuid() == 0 else user}/{UNIT}"
+            at = cgroup(os.getuid())
             if os.path.isdir(f"{mount}{at}"):
                 above = os.path.commonpath([own, at]).rstrip("/")  # who moves a process must be let into this too
                 doors = (at, *(f"{p}/cgroup.procs" for p in (above, own)))  # and back

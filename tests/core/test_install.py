@@ -1,0 +1,156 @@
+"""What is installed, in every mode, after any other: decided on a machine that is a value."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from whiz.core.install import Command, Deed, Found, Remove, Tabulate, Write, install, quiet, said, uninstall
+from whiz.core.subtree import PROGRAMS, cgroup
+from whiz.core.units import ALL, SERVICE, TIMER, Mode, Site, begun, others, programs, table, units
+from whiz.core.value import replace
+
+SYSTEM = Site(("/usr/local/bin/whiz",), runtime=True)
+USER = Site(("/usr/local/bin/whiz",), "pi")
+BARE = Found(folder="/etc/systemd/system", systemd=True, crontab="")
+MINE = "# mine\n17 3 * * * true\n"
+
+
+def done(found: Found, deeds: tuple[Deed, ...]) -> Found:
+    """Return what is so after these deeds; programs may not be ended by any."""
+    files, enabled, active = dict(found.files), {*found.enabled}, {*found.active}
+    loaded = dict(files)
+    for deed in deeds:
+        match deed:
+            case Write(path, text, sign):
+                name = path.rpartition("/")[2]
+                assert sign == ("+" if name not in files else "~" if files[name] != text else "=")
+                files[name] = text
+            case Remove(path):
+                del files[path.rpartition("/")[2]]
+            case Tabulate(text, sign):
+                assert (sign == "=") == (text == found.crontab)
+                found = replace(found, crontab=text)
+            case Command(("loginctl", *_)):
+                found = replace(found, lingers=True)
+            case Command(argv):
+                words = [w for w in argv[1:] if not w.startswith("--")]
+                match words:
+                    case ["daemon-reload"]:
+                        loaded = dict(files)
+                    case ["enable", name]:
+                        assert "[Install]" in loaded[name]
+                        enabled.add(name)
+                    case ["disable", name]:
+                        assert name != PROGRAMS or "ExecStop=" not in loaded[name]
+                        enabled.discard(name)
+                        active.discard(name)
+                    case ["reset-failed", name]:
+                        found = replace(found, failed=found.failed - {name})
+                    case ["start" | "restart" as verb, name]:
+                        assert (verb, name) != ("restart", PROGRAMS)
+                        assert loaded[name] == files[name]
+                        active.add(name)
+    assert loaded == files
+    return replace(found, files=files, enabled=frozenset(enabled), active=frozenset(active))
+
+
+@pytest.mark.parametrize("site", [SYSTEM, USER])
+@pytest.mark.parametrize(("first", "then"), [*itertools.product(Mode, Mode)])
+def test_any_mode_after_any_other_and_nothing_the_second_time(site: Site, first: Mode, then: Mode) -> None:
+    bare = replace(BARE, crontab=MINE, lingers=site.user is None)
+    found = done(bare, install(site, bare, first))
+    found = done(found, install(site, found, then))
+    assert found.files == units(site, then)
+    assert found.enabled == found.active == {*begun(then)}
+    assert found.lingers
+    assert found.crontab == table(MINE, site if then is Mode.CRON else None)
+    assert quiet(install(site, found, then))
+    found = done(found, uninstall(site, found))
+    assert (found.files, found.enabled, found.active, found.crontab) == ({}, frozenset(), frozenset(), MINE)
+    assert quiet(uninstall(site, found))
+
+
+def test_without_systemd_there_are_only_lines_for_cron() -> None:
+    bare = replace(BARE, systemd=False)
+    (deed,) = install(SYSTEM, bare, Mode.CRON)
+    assert said(deed) == "+ written   the crontab"
+    (deed,) = uninstall(SYSTEM, done(bare, (deed,)))
+    assert said(deed) == "- removed   the crontab"
+
+
+def test_a_unit_that_failed_is_not_remembered() -> None:
+    found = done(BARE, install(SYSTEM, BARE, Mode.TIMER))
+    found = replace(found, failed=frozenset({SERVICE}))
+    assert done(found, uninstall(SYSTEM, found)).failed == frozenset()
+
+
+def test_units_in_an_image_that_runs_no_systemd_are_removed() -> None:
+    image = replace(BARE, systemd=False, files=units(SYSTEM, Mode.SYSTEMD))
+    assert [said(d) for d in uninstall(SYSTEM, image)] == [
+        f"- removed   /etc/systemd/system/{PROGRAMS}",
+        f"- removed   /etc/systemd/system/{SERVICE}",
+    ]
+
+
+def test_without_cron_nothing_is_said_of_it() -> None:
+    bare = replace(BARE, crontab=None)
+    assert not any(isinstance(d, Tabulate) for d in install(SYSTEM, bare, Mode.SYSTEMD))
+
+
+def test_what_was_changed_by_hand_is_put_right_and_said() -> None:
+    found = done(BARE, install(SYSTEM, BARE, Mode.CRON))
+    edited = replace(found, crontab=str(found.crontab).replace("--quiet", "--quite"), active=frozenset())
+    deeds = install(SYSTEM, edited, Mode.CRON)
+    assert [said(d) for d in deeds] == [
+        f"= unchanged /etc/systemd/system/{PROGRAMS}",
+        f"+ started   {PROGRAMS}",
+        "~ changed   the crontab",
+    ]
+    assert done(edited, deeds) == found
+    found = done(BARE, install(SYSTEM, BARE, Mode.TIMER))
+    edited = replace(found, files={**found.files, SERVICE: "by hand", PROGRAMS: "by hand"})
+    deeds = install(SYSTEM, edited, Mode.TIMER)
+    assert [s for d in deeds if (s := said(d))] == [
+        f"~ changed   /etc/systemd/system/{PROGRAMS}",
+        f"~ changed   /etc/systemd/system/{SERVICE}",
+        f"= unchanged /etc/systemd/system/{TIMER}",
+    ]
+    assert done(edited, deeds) == found
+    assert said(Remove("/a")) == "- removed   /a"
+
+
+def test_no_unit_hides_files_or_kills_programs() -> None:
+    for site, mode in itertools.product((SYSTEM, USER), Mode):
+        for name, text in units(site, mode).items():
+            assert name in ALL
+            assert "Private" not in text
+            assert "Protect" not in text
+            assert "Capabilit" not in text
+            if name != TIMER:
+                lines = text.splitlines()
+                assert {"KillMode=process", "Delegate=yes", "TasksMax=infinity", "OOMPolicy=continue"} <= {*lines}
+            assert ("RuntimeDirectoryPreserve=yes" in text) == (site.runtime and name == SERVICE)
+    assert "ExecStop=/usr/local/bin/whiz stop" in programs(SYSTEM)
+    assert "ExecStop=" not in programs(SYSTEM, ends=False)
+
+
+def test_where_the_programs_are() -> None:
+    assert cgroup(0) == "/system.slice/whiz-programs.service"
+    assert cgroup(1000) == "/user.slice/user-1000.slice/user@1000.service/app.slice/whiz-programs.service"
+
+
+def test_odd_paths_are_quoted_for_systemd_and_for_cron() -> None:
+    odd = Site(("/opt/my whiz/50%/whiz", "--home", '/a"b\\$c;d'))
+    assert 'ExecStart="/opt/my whiz/50%%/whiz" --home "/a\\"b\\\\$$c;d" run\n' in units(odd, Mode.SYSTEMD)[SERVICE]
+    assert "* * * * * '/opt/my whiz/50\\%/whiz' --home '/a\"b\\$c;d' apply --quiet #" in table("", odd)
+
+
+def test_a_crontab_keeps_what_is_not_ours() -> None:
+    text = table("@daily backup\n\n# whiz", SYSTEM)
+    assert text.startswith("@daily backup\n\n# whiz\n@reboot /usr/local/bin/whiz apply --quiet # by")
+    assert table(text, SYSTEM) == text
+    assert table(f"{text}MAILTO=me\n", None) == "@daily backup\n\n# whiz\nMAILTO=me\n"
+    mine = "  * * * * * cd / && whiz apply --quiet"
+    assert others(f"{text}{mine}\n# whiz apply\n* * * * * whizzer apply\n") == (mine.strip(),)

@@ -1,0 +1,150 @@
+"""What brings whiz up with the machine: systemd's units and cron's tables, read and written by their own commands."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from whiz.core.errors import WhizError
+from whiz.core.install import Command, Found, Remove, Tabulate, Write
+from whiz.core.units import ALL, SERVICE
+from whiz.world import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from whiz.core.install import Deed
+
+_SYSTEM, _USER = "/etc/systemd/system", ".config/systemd/user"
+_BOOTED = "/run/systemd/system"  # sd_booted(3)
+_PATIENCE = 300.0  # s for a command: starting a unit waits for the first turn
+_MANAGER = 10.0  # s for a user's manager to come after it was asked to stay
+
+
+def words() -> tuple[str, ...]:
+    """Return how whiz is called, from anywhere."""
+    here = os.path.abspath(sys.argv[0])
+    if os.path.basename(here) == "__main__.py" or not os.access(here, os.X_OK):
+        return (sys.executable, "-m", "whiz")
+    return (here,)
+
+
+def look(user: str | None) -> Found:
+    """Return what is so, for the system or for this user."""
+    folder = os.path.join(pwd.getpwnam(user).pw_dir, _USER) if user is not None else _SYSTEM
+    systemd = os.path.isdir(_BOOTED)
+    there = {name: disk.read(f"{folder}/{name}") for name in ALL}
+    states = _states(user) if systemd else {}
+    return Found(
+        folder=folder,
+        systemd=systemd,
+        crontab=_crontab(),
+        lingers=user is None or os.path.exists(f"/var/lib/systemd/linger/{user}"),
+        files={name: data.decode(errors="replace") for name, data in there.items() if data is not None},
+        enabled=frozenset(states.get("enabled", ())),
+        active=frozenset(states.get("active", ())),
+        failed=frozenset(states.get("failed", ())),
+    )
+
+
+def do(deed: Deed) -> None:
+    """Carry out one deed; raise WhizError, with what to do about it."""
+    match deed:
+        case Write(path, text, sign):
+            if sign != "=":
+                _write(path, text)
+        case Remove(path):
+            os.unlink(path)
+        case Tabulate(text, sign):
+            if sign != "=":
+                _run(("crontab", "-") if text else ("crontab", "-r"), text)
+        case Command(argv, _):
+            if "--user" in argv and not _managed():
+                hint = "log in as this user on a machine with libpam-systemd, or sudo loginctl enable-linger"
+                raise WhizError(f"{' '.join(argv)}: no systemd of this user answers at {_socket()}\nhint: {hint}")
+            _run(argv)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        disk.write(path, text, durable=True, mode=0o644)
+    except OSError as exc:
+        raise WhizError(f"{path}: {exc.strerror}; whiz install --print shows what belongs there") from exc
+
+
+def _states(user: str | None) -> dict[str, set[str]]:
+    """Return which of our units are enabled, active, failed …; nothing where no manager answers."""
+    if user is not None and not os.path.exists(_socket()):
+        return {}
+    manager = ("--user",) if user is not None else ()
+    states: dict[str, set[str]] = {}
+    for block in _run(("systemctl", *manager, "show", "--property=Id,UnitFileState,ActiveState", *ALL)).split("\n\n"):
+        held = dict(line.partition("=")[::2] for line in block.splitlines())
+        for state in (held.get("UnitFileState", ""), held.get("ActiveState", "")):
+            states.setdefault(state, set()).add(held.get("Id", ""))
+    return states
+
+
+def _crontab() -> str | None:
+    """Return this user's crontab, None where there is no cron or it refuses (crontab(1), cron.deny)."""
+    if shutil.which("crontab") is None:
+        return None
+    done = _called(("crontab", "-l"))
+    if done.returncode:
+        return "" if "no crontab" in done.stderr else None
+    return done.stdout
+
+
+@functools.cache
+def _managed() -> bool:
+    """Whether this user's manager answers; waits for one that may just have been asked for."""
+    end = time.monotonic() + _MANAGER
+    while not os.path.exists(_socket()):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)  # logind tells nobody
+    return True
+
+
+def _runtime() -> str:
+    """Return where logind has this user's sockets; after su the environment names another user's."""
+    return f"/run/user/{os.getuid()}"
+
+
+def _socket() -> str:
+    return f"{_runtime()}/systemd/private"
+
+
+def _run(argv: tuple[str, ...], given: str = "") -> str:
+    done = _called(argv, given)
+    if done.returncode == 0:
+        return done.stdout
+    said = done.stderr.strip() or f"exit status {done.returncode}"
+    raise WhizError(f"{' '.join(argv)}: {said}{_hint(argv)}")
+
+
+def _hint(argv: Iterable[str]) -> str:
+    argv = tuple(argv)
+    if "enable-linger" in argv:
+        return f"\nhint: sudo {' '.join(argv)}, then this again; without it nothing of {argv[-1]} runs before a login"
+    if argv[-1] == SERVICE:
+        user = "--user " if "--user" in argv else ""
+        return f"\nhint: journalctl {user}-u {SERVICE} -n 20 or whiz check says why; systemd goes on trying"
+    return ""
+
+
+def _called(argv: tuple[str, ...], given: str = "") -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "LC_ALL": "C", "XDG_RUNTIME_DIR": _runtime()}
+    try:
+        return subprocess.run(  # noqa: S603  systemctl, loginctl and crontab, by their names
+            argv, input=given, capture_output=True, text=True, timeout=_PATIENCE, check=False, env=env
+        )
+    except (OSError, subprocess.SubprocessError) as exc:
+        raise WhizError(f"{' '.join(argv)}: {exc}") from exc
