@@ -96,6 +96,10 @@ class Pi:
         assert "Killing process" not in said
         assert "ordering cycle" not in said
         assert f"{PROGRAMS}: Failed" not in said
+        if not named:  # each in a cgroup of its own, in that of whiz-programs
+            places = [self.host.run(f"cat /proc/{pid}/cgroup") for pid in self.pids().values()]
+            assert all(f"/{PROGRAMS}/" in place and "@" in place for place in places), places
+            assert len(set(places)) == len(NAMES)
 
     def uninstalled(self) -> None:
         """Uninstall: nothing is left, and programs go on."""

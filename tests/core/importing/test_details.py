@@ -168,9 +168,9 @@ def test_the_users_manager() -> None:
 
 def test_what_is_to_come_is_carried_over_once_the_parser_takes_it() -> None:
     assert not refused("ready", {"notify": True})
-    assert refused("limits.cpu", "50%")
+    assert not refused("limits.cpu", "50%")
     ledger, entry = Ledger(), Entry("f", 1, "s", "CPUQuota", "50%")
-    coming(ledger, ("limits.cpu", None, "wait"), entry, "a", "not yet")
+    coming(ledger, ("limits.disk", None, "wait"), entry, "a", "not yet")
     coming(ledger, ("limits.files", 5, "wait"), entry, "a", "not yet")
     ported = ledger.ported()
     assert [(t.key, t.value) for t in ported.translations] == [("limits.files", 5)]
