@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 from whiz.core.model import Check
 from whiz.core.shape import Key, Many, OneOf, Record, Shape, Text, Words
 from whiz.core.value import replace
+from whiz.core.words import duration as seconds
 
 PATTERN = r"^([^:]+:|\[[0-9a-fA-F:]+\]:)?([0-9]|\{n\})+$"
 READY = ("file", "port", "unix", "http", "run", "log", "notify", "fd")
 ALIVE = ("http", "port", "unix", "run", "file", "notify")
 BEATS = ("file", "notify")  # of `alive`: signs of life that come from the program
+LEAST = 0.1  # s from look to look, and for one look: with less whiz would do nothing else
 SILENCE = 30.0  # s that may pass between two of them
 
 
@@ -39,6 +41,12 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _span(text: str) -> float:
+    if (span := seconds(text)) < LEAST:
+        raise ValueError(text)
+    return span
+
+
 def _true(text: str) -> str:
     if text not in ("true", "yes", "on"):
         raise ValueError(text)
@@ -59,6 +67,7 @@ def shapes(path: Shape, duration: Shape) -> tuple[OneOf, OneOf]:
     port = Text("a port such as 8080 or 192.168.1.5:8080", _port, PATTERN, ("int", "str"))
     url = Text("a URL such as http://127.0.0.1:8080/health", _url, "^https?://")
     codes = Many(Text("an HTTP status from 100 to 599", _number(100, 599), kinds=("int",)))
+    span = Text("a duration of 0.1s or more", _span, r"^[0-9.]+ *(ms|s|m|h|d)?$", ("str", "int", "float"))
     count = Text("a whole number of 1 or more", _number(1, 1000), kinds=("int",))
     ways = (
         Key("port", port, "It takes connections on this TCP port, of this machine where no host is named."),
@@ -75,17 +84,17 @@ def shapes(path: Shape, duration: Shape) -> tuple[OneOf, OneOf]:
         Key("fd", Text("a descriptor from 3 to 255", _number(3, 255), kinds=("int",)), "It writes a byte to this one."),
         status,
         Key("within", duration, "Not ready after so long, it is ended, and counts as failed.", "30s"),
-        Key("timeout", duration, "How long one look may take.", "5s"),
+        Key("timeout", span, "How long one look may take.", "5s"),
     )
     alive = (
         *ways,
         Key("file", path, "This file was written in the last `timeout`: a heartbeat."),
         Key("notify", Text("true", _true, kinds=("bool",)), "It says WATCHDOG=1 at least every `timeout`."),
         status,
-        Key("every", duration, "From look to look.", "10s"),
+        Key("every", span, "From look to look.", "10s"),
         Key(
             "timeout",
-            duration,
+            span,
             "How long one look may take, how old a sign of life may be.",
             "5s; 30s for signs of life",
         ),
@@ -106,9 +115,17 @@ def check(kind: str, given: dict[str, Any]) -> Check:
     return Check(way=way, argv=held, **options) if way == "run" else Check(way=way, what=str(held), **options)
 
 
-def instance(held: Check | None, n: int) -> Check | None:
+def fits(held: Check, n: int) -> bool:
+    """Whether the n-th copy can be looked at so: its number may have made too large a port."""
+    accept = {"port": _port, "http": _url}.get(held.way, str)
+    try:
+        accept(instance(held, n).what)
+    except ValueError:
+        return False
+    return True
+
+
+def instance(held: Check, n: int) -> Check:
     """Return the check of the n-th copy."""
-    if held is None:
-        return None
     put = [w.replace("{n}", str(n)) for w in (held.what, *held.argv)]
     return replace(held, what=put[0], argv=tuple(put[1:]))

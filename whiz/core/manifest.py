@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from whiz.core import keys
-from whiz.core.checks import check, instance
+from whiz.core.checks import check, fits, instance
 from whiz.core.errors import ManifestError
 from whiz.core.model import Ending, Limits, Log, On, Program, Restart, Want
 from whiz.core.order import cycles
@@ -221,6 +221,8 @@ def _programs(given: dict[str, Any], defaults: dict[str, Any], base: str, entry:
             held = check(kind, all_given[kind])
             checks[kind] = replace(held, argv=_placed(held.argv, base)) if held.argv else held
             _refuse_check(kind, held, want, all_given.get("log", {}), entry)
+            if not fits(held, all_given.get("instances", 1)):
+                report.at(entry.at(kind), f"{name!r}: the last of its instances has no such {held.way} to look at")
     if policy.get("max_delay", 300.0) < policy.get("delay", 1.0):
         report.at(entry.at("restart", "max_delay"), f"{name!r}: restart.max_delay is shorter than restart.delay")
     if "success_codes" in policy:
@@ -284,8 +286,8 @@ def _instance(p: Program, n: int) -> Program:
         env=tuple((k, put(v)) for k, v in p.env),
         env_defaults=tuple((k, put(v)) for k, v in p.env_defaults),
         files=tuple(map(put, p.files)),
-        ready=instance(p.ready, n),
-        alive=instance(p.alive, n),
+        ready=None if p.ready is None else instance(p.ready, n),
+        alive=None if p.alive is None else instance(p.alive, n),
     )
 
 
