@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,7 @@ def main() -> int:
         waiting = aside.submit(idle, args.idle)
         others = [spew(quick=args.quick), power(args.cuts), clock()]
         parts = [waiting.result(), *others]
-    text = "\n".join([HEAD, "", *facts(began), "", *parts])
+    text = "\n".join([HEAD.format(shlex.join(["", *sys.argv[1:]]).removeprefix("''")), "", *facts(began), "", *parts])
     with open(f"{place}/faults.md", "w", encoding="utf-8") as f:
         f.write(text)
     print(text)
@@ -57,7 +58,7 @@ def main() -> int:
 HEAD = """\
 # Card, power and clock
 
-Written by `./scripts/bench faults`; run it again (as root) to try your machine."""
+Written by `./scripts/bench faults{}`; run it again (as root) to try your machine."""
 
 
 def idle(seconds: float) -> str:
