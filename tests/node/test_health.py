@@ -309,6 +309,30 @@ def test_what_it_said_outlives_whiz(node: Node, program: str, resident: Resident
     assert {r["state"] for r in rows.values()} == {"starting"}
 
 
+def test_a_pattern_that_takes_for_ever_holds_up_nobody(node: Node) -> None:
+    shell = "sh -c 'echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab; exec sleep 1000'"
+    manifest(
+        node,
+        w={"run": shell, "ready": {"log": "(a+)+$", "timeout": "0.5s", "within": "1h"}},
+        b={"run": "/bin/sleep 1000"},
+    )
+    rows = applied(node, says_that("to look for '(a+)+$' in its output takes longer than 0.5 s"))
+    assert rows["b"]["state"] == "running"
+
+
+def says_that(words: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda rows: rows["w"]["why"] == f"not ready yet: {words}"
+
+
+def test_a_line_far_behind_is_found_in_one_look(node: Node) -> None:
+    """As cron looks: each time anew, and once."""
+    shell = f"sh -c 'head -c 5000000 /dev/zero; echo; echo it listens; touch {node.path}/done; exec sleep 1000'"
+    manifest(node, w={"run": shell, "ready": {"log": "^it listens$", "within": "1h"}})
+    until_done = lambda _: (node.path / "done").exists()  # noqa: E731
+    applied(node, until_done)
+    applied(node, lambda rows: rows["w"]["state"] == "ready")
+
+
 @contextlib.contextmanager
 def deaf_port() -> Iterator[int]:
     """A port whose connections are neither taken nor refused: its queue is full."""

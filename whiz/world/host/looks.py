@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from whiz.core.value import value
+from whiz.core.words import spell_seconds
 from whiz.world.disk import trimmed
 
 if TYPE_CHECKING:
@@ -21,6 +24,13 @@ if TYPE_CHECKING:
 _LONGEST = 1 << 20  # bytes of output that one look reads, and that a line may have
 _HEAD = 4096  # bytes in which a status line must be over
 _WELL = range(200, 400)
+_SEARCH = """
+import re, resource, sys
+seconds = int(sys.argv[2])  # of CPU, should whoever asked be gone
+resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+text = sys.stdin.buffer.read().decode(errors="replace")
+sys.stdout.write("1" if re.search(sys.argv[1], text, re.MULTILINE) else "0")
+"""
 
 
 def port(check: Check) -> str:
@@ -111,18 +121,48 @@ def place(text: str) -> Place:
 
 
 def log(check: Check, path: str, read: Place) -> tuple[str, Place]:
-    """Look for a line behind this place; return also up to where whole lines have been read."""
-    try:
-        with open(path, "rb") as f:
-            st = os.fstat(f.fileno())
-            cut = trimmed(path, st.st_ino)
-            at = max(read.offset - cut, 0) if read.inode == st.st_ino else 0
-            f.seek(at)
-            text = f.read(_LONGEST)
-    except FileNotFoundError:
-        return "it has written nothing yet", read
-    whole = text.rpartition(b"\n")[0] if len(text) < _LONGEST else text
-    here = Place(st.st_ino, cut + at + (len(whole) + 1 if whole else 0))
-    if re.search(check.what, text.decode(errors="replace"), re.MULTILINE):
-        return "", here
-    return f"no line of its output matches {check.what!r} yet", here
+    """Look for a line behind this place; return also up to where no whole line matches."""
+    end, more = time.monotonic() + check.timeout, True
+    while more and time.monotonic() < end:
+        try:
+            text, behind, more = _unread(path, read)
+        except FileNotFoundError:
+            return "it has written nothing yet", read
+        found = _matches(check.what, text, end) if text else False
+        if found is None:
+            return f"to look for {check.what!r} in its output takes longer than {spell_seconds(check.timeout)}", read
+        if found:
+            return "", read  # not behind it: should this answer be lost, the next look finds the line again
+        read = behind
+    return f"no line of its output matches {check.what!r} yet", read
+
+
+def _unread(path: str, read: Place) -> tuple[bytes, Place, bool]:
+    """Return what is behind a place, the place behind its whole lines, and whether there is more."""
+    with open(path, "rb") as f:
+        st = os.fstat(f.fileno())
+        cut = trimmed(path, st.st_ino)
+        at = max(read.offset - cut, 0) if read.inode == st.st_ino else 0
+        f.seek(at)
+        text = f.read(_LONGEST)
+    more = len(text) == _LONGEST
+    whole = len(text) if more else text.rfind(b"\n") + 1
+    return text, Place(st.st_ino, cut + at + whole), more
+
+
+def _matches(pattern: str, text: bytes, end: float) -> bool | None:
+    """Search in a process of its own; None when it is not done by then.
+
+    A pattern can take for ever, and nothing in this process would go on: re does not let go of the interpreter.
+    """
+    seconds = max(0.1, end - time.monotonic())
+    argv = [sys.executable, "-I", "-S", "-c", _SEARCH, pattern, str(int(seconds) + 2)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}) as p:  # noqa: S603
+        try:
+            said = p.communicate(text, timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            p.kill()
+            return None
+    if said not in (b"0", b"1"):
+        raise OSError(0, "the search in its output was ended")
+    return said == b"1"
