@@ -375,7 +375,7 @@ def test_looks_that_hang_hold_up_nobody(node: Node, resident: Resident, until: U
             for i in range(20)
         }
         manifest(node, quick=quick, **many)
-        until(lambda: len(looking(process.pid)) == 20)
+        until(lambda: len(looking(process.pid)) == 16)
         until(lambda: len(os.listdir(f"/proc/{process.pid}/task")) == threads + 8)
         for _ in range(3):
             before = node.pid("quick")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from whiz.core.model import Answer, Check, Manifest, Program, Run
 
 QUICK, SLOW, SOON = 0.1, 1.0, 2.0  # s between looks at a program that is not ready: QUICK until SOON after its start
+NEAR = 1e-6  # of a step: so near to a moment is at that moment
 STEP = 1.0  # s that two clocks may drift apart before the wall clock counts as set
 
 
@@ -77,7 +78,8 @@ def beat(check: Check, age: float, kept: float, still: float) -> tuple[bool, str
     `age`: between its wall time and now's; `kept`: by how much the wall clock has gone astray of the clock since boot
     while the program ran; `still`: for how long this whiz has seen it unchanged.
     """
-    silent = age if abs(kept) <= STEP else still  # who set the clock has made every age a lie
+    believed = abs(kept) <= STEP and age >= -STEP  # who set the clock, or the file's time, has made its age a lie
+    silent = age if believed else still
     return silent <= check.timeout, f"no sign of life for {spell_seconds(max(silent, 0.0))}"
 
 
@@ -110,7 +112,11 @@ def _look(program: Program, run: Run) -> tuple[str, Check, float] | None:
 
 
 def _slot(kind: str, check: Check, base: float, now: float) -> tuple[float, float]:
-    """Return the last moment of the row of looks that begins at `base`, and the one after `now`."""
-    step = check.every if kind == "alive" else QUICK if now - base < SOON else SLOW
-    n = int((now - base) / step + 1e-6)  # a moment that was slept to exactly has come
-    return base + n * step, base + (n + 1) * step
+    """Return from when on a look counts as taken, of the row that begins at `base`; and the moment of the next.
+
+    Those whether it is alive are at the same moments for all: to wake for many at once costs little more than for one.
+    """
+    alive = kind == "alive"
+    step, zero = (check.every, 0.0) if alive else (QUICK if now - base < SOON else SLOW, base)
+    n = int((now - zero) / step + NEAR)  # a moment that was slept to exactly has come
+    return max(base, zero + n * step) - NEAR * step, zero + (n + 1) * step

@@ -54,7 +54,10 @@ def satisfied(board: _Board, program: Program) -> bool:
         return program.want is Want.DOWN and not live
     if program.want is Want.DONE:
         return done(program, board.runs.get(program.name, ()), board.wishes)
-    fit = any(r.state is State.RUNNING and same_process(r.program, program) and is_ready(program, r) for r in live)
+    fit = any(
+        r.state is State.RUNNING and r.unfit is None and same_process(r.program, program) and is_ready(program, r)
+        for r in live
+    )
     return fit or (not live and finished(program, board.last.get(program.name)))
 
 

@@ -115,25 +115,47 @@ def listen(where: str) -> tuple[socket.socket, str]:
 
 
 def hear(ear: socket.socket, path: str, pid: int) -> None:
-    """Write down what the program says, until it has ended."""
-    said = os.open(path + ".said", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    ended = os.pidfd_open(pid)
+    """Write down what the program says, until it has ended; a disk that refuses is asked again each second."""
+    ended, state, written = os.pidfd_open(pid), b"0", b""
     poll = select.poll()
     poll.register(ear, select.POLLIN)
     poll.register(ended, select.POLLIN)
-    state = b"0"
     while True:
-        ready = {fd for fd, _ in poll.poll()}
-        if ear.fileno() in ready:
-            words = ear.recv(65536).split(b"\n")
-            if b"READY=1" in words:
-                state = b"1"
-            if b"WATCHDOG=trigger" in words:
-                state = b"!"
-            if {b"READY=1", b"WATCHDOG=1", b"WATCHDOG=trigger"} & set(words):
-                os.pwrite(said, state, 0)
-        elif ended in ready:
+        ready = {fd for fd, _ in poll.poll(1000 if state != written else None)}
+        said = b""
+        for _ in range(100 if ear.fileno() in ready else 0):  # whoever floods us does not hide the end from us
+            try:
+                words = ear.recv(65536, socket.MSG_DONTWAIT).split(b"\n")
+            except BlockingIOError:
+                break
+            said = b"1" if b"READY=1" in words else said or (state if b"WATCHDOG=1" in words else b"")
+            said = b"!" if b"WATCHDOG=trigger" in words else said
+        state = said or state
+        if said or state != written:
+            written = state if put(path + ".said", state) else b""
+        if ended in ready:
+            os.close(ended)
             return
+
+
+def put(path: str, state: bytes) -> bool:
+    """Write one byte, whose time tells when; return whether the disk took it."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            return os.pwrite(fd, state, 0) == 1
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+
+
+def forget(path: str) -> None:
+    """Remove what is nobody's any more; a whiz may have been faster."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return
 
 
 def main() -> None:
@@ -176,8 +198,8 @@ def main() -> None:
     code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
     write(outcome, dict(record, exit=code, ended=True), forever)
     if ear is not None:
-        os.unlink(ear[1])
-        os.unlink(ear[1] + ".said")
+        forget(ear[1])
+        forget(ear[1] + ".said")
     os.waitpid(pid, 0)
 
 

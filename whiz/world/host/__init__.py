@@ -77,10 +77,12 @@ class LocalHost:
 
         table = Table(self.boot)
         found = [*self._marked(table, runs), *self._orphans({r.id for r in runs})]
+        known = tuple(f.run for f in found if f.run is not None)
         uids = {p.name: self._uid(p) for p in manifest.values() if p.want is not Want.DOWN}
         mains = frozenset(r.proc for r in runs if r.live and r.program.want is not Want.DOWN)
         found += matches(table, manifest, uids, mains)
         seen = self.look(runs)
+        self.health.living += known  # whose records are lost say how they do all the same
         self._table = table
         # the table is older than the outcomes: a member that has ended in between was not left behind
         trees = {r.id: self._tree(table, r) if _ends(r, seen.alive) else table.tree(r) for r in runs if r.live}

@@ -73,6 +73,10 @@ class Children:
         self._helpers.discard(proc)
         return self._codes.pop(proc, 0)
 
+    def forget(self, proc: Proc) -> None:
+        """Ask no more how a helper ends; it is reaped all the same."""
+        self._helpers.discard(proc)
+
     def lives(self, proc: Proc | None) -> bool:
         """Whether this is a child that has not been reaped: its number cannot be another's."""
         return proc is not None and self._living.get(proc.pid) == proc

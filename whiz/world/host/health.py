@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from whiz.world import disk
@@ -83,7 +84,8 @@ class Health:
         except FileExistsError:
             for name in os.listdir(self._place):
                 if name.partition(".")[0] not in self.living:
-                    os.unlink(f"{self._place}/{name}")
+                    with suppress(FileNotFoundError):  # its chaperone clears up, too
+                        os.unlink(f"{self._place}/{name}")
         return f"{self._place}/{run.id}"
 
     def _made(self) -> Probes:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from whiz.world.host.children import Children
 
-AT_ONCE = 8  # looks that are taken at the same time
+AT_ONCE = 8  # looks that threads take at the same time
+COMMANDS = 16  # commands that look at the same time
 HUNG = 32  # threads at the most, those included that do not come back
 GRACE = 1.0  # s past its timeout after which a look is given up
 _NEVER = 86400.0  # s
@@ -49,6 +50,7 @@ class Probes:
         self._log, self._said = paths
         self._lock = threading.Lock()
         self._waiting: deque[Ask] = deque()
+        self._queue: deque[Ask] = deque()  # commands that wait for their turn
         self._flying: dict[Key, tuple[float | None, float]] = {}  # when it began, and how long it may take
         self._given_up: set[Key] = set()
         self._threads = 0
@@ -65,12 +67,15 @@ class Probes:
             self.asked[key] = now
             if key in self._given_up:
                 self._tell(ask, "it still hangs")
-            elif ask.check.way == "run" and key not in self._commands:
-                self._start(ask, key)
-            elif key not in self._flying and ask.check.way != "run":
-                self._flying[key] = (None, ask.check.timeout + GRACE)
-                self._waiting.append(ask)
+            elif ask.check.way == "run":
+                if key not in self._commands and all((a.run.id, a.kind) != key for a in self._queue):
+                    self._queue.append(ask)
+            elif key not in self._flying:
+                with self._lock:
+                    self._flying[key] = (None, ask.check.timeout + GRACE)
+                    self._waiting.append(ask)
         self._man()
+        self._start_some()
 
     def answers(self, living: Iterable[str]) -> tuple[Answer, ...]:
         """Return what was found since the last time; forget what concerns none of these Runs."""
@@ -82,8 +87,15 @@ class Probes:
                 if began is not None and now > began + span and key not in self._given_up:
                     self._given_up.add(key)  # its thread hangs in the kernel: on a dead mount, say
                     self._answers.append(Answer(*key, well=False, words=f"no answer for {spell_seconds(span)}"))
+            if len(self._given_up) >= HUNG:  # nobody is left to look at the others
+                for ask in self._waiting:
+                    del self._flying[ask.run.id, ask.kind]
+                    words = f"not looked at: {HUNG} other looks hang"
+                    self._answers.append(Answer(ask.run.id, ask.kind, well=False, words=words))
+                self._waiting.clear()
             found, self._answers = tuple(self._answers), []
         self._man()
+        self._start_some()
         runs = frozenset(living)
         if len(self.asked) > 2 * len(runs):
             self.asked = {k: at for k, at in self.asked.items() if k[0] in runs}
@@ -93,7 +105,8 @@ class Probes:
 
     def asking(self) -> bool:
         """Whether an answer is still to come."""
-        return bool(self._commands or self._answers or self._flying.keys() - self._given_up)
+        with self._lock:
+            return bool(self._commands or self._queue or self._answers or self._flying.keys() - self._given_up)
 
     def soonest(self) -> float:
         """Return in how many seconds a look must be given up."""
@@ -109,18 +122,28 @@ class Probes:
     def drop(self) -> None:
         """End the commands that still run: whoever asked is going."""
         for proc, out, _ in self._commands.values():
+            self._children.forget(proc)
             _kill(proc)
             os.close(out)
         self._commands.clear()
+        self._queue.clear()
 
     # -- commands: our children, seen to between turns
 
+    def _start_some(self) -> None:
+        """Start the commands that wait, as far as that is allowed."""
+        while self._queue and len(self._commands) < COMMANDS:
+            ask = self._queue.popleft()
+            self._start(ask, (ask.run.id, ask.kind))
+
     def _start(self, ask: Ask, key: Key) -> None:
-        out = os.memfd_create("whiz-look", os.MFD_CLOEXEC)
+        out = -1
         try:
+            out = os.memfd_create("whiz-look", os.MFD_CLOEXEC)
             proc = self._command(ask, out)
         except OSError as exc:
-            os.close(out)
+            if out >= 0:
+                os.close(out)
             self._tell(ask, exc.strerror or str(exc))
             return
         self._commands[key] = (proc, out, self._now() + ask.check.timeout)
@@ -132,6 +155,7 @@ class Probes:
                 continue
             words = "took too long" if code is None else "" if code == 0 else spell_exit(code)
             if code is None:
+                self._children.forget(proc)
                 _kill(proc)
             elif code and (said := os.pread(out, _SAID, 0).decode(errors="replace").strip()):
                 words += f": {said.splitlines()[0]}"
@@ -148,7 +172,11 @@ class Probes:
             more = min(len(self._waiting), AT_ONCE - (self._threads - hung), HUNG - self._threads)
             self._threads += max(0, more)
         for _ in range(more):
-            threading.Thread(target=self._work, name="whiz-look", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name="whiz-look", daemon=True).start()
+            except RuntimeError:  # the machine has no room for one: a later turn tries again
+                with self._lock:
+                    self._threads -= 1
 
     def _work(self) -> None:
         while True:
@@ -166,7 +194,9 @@ class Probes:
                 del self._flying[key]
                 if not late:
                     self._answers.append(Answer(*key, well=not words, words=words))
-            self._wake()
+                quiet = not words and ask.kind == "alive" and bool(self._flying.keys() - self._given_up)
+            if not quiet:  # that one of many is still alive can wait until all have been looked at
+                self._wake()
 
     def _look(self, ask: Ask) -> str:
         check = ask.check
@@ -190,7 +220,7 @@ class Probes:
                     return self._beats(ask)
         except TimeoutError:
             return f"no answer for {spell_seconds(check.timeout)}"
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, ArithmeticError) as exc:
             return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
 
     def _logged(self, ask: Ask) -> str:
