@@ -12,7 +12,7 @@ from whiz.core.importing.command import from_shell
 from whiz.core.importing.guess import FORMATS, guess
 from whiz.core.importing.ledger import Ledger, refused
 from whiz.core.importing.oncalendar import every, schedule, span
-from whiz.core.importing.rules import bytes_of, coming, seconds
+from whiz.core.importing.rules import bytes_of, seconds
 from whiz.core.importing.systemd_text import Unit, words
 from whiz.core.importing.together import together
 from whiz.core.importing.values import Entry, Kind, Ported, Source
@@ -166,16 +166,62 @@ def test_the_users_manager() -> None:
     assert any("instance of a template" in line for line in said(systemd.translate([template])))
 
 
-def test_what_is_to_come_is_carried_over_once_the_parser_takes_it() -> None:
-    assert not refused("ready", {"notify": True})
-    assert not refused("limits.cpu", "50%")
-    ledger, entry = Ledger(), Entry("f", 1, "s", "CPUQuota", "50%")
-    coming(ledger, ("limits.disk", None, "wait"), entry, "a", "not yet")
-    coming(ledger, ("limits.files", 5, "wait"), entry, "a", "not yet")
-    ported = ledger.ported()
-    assert [(t.key, t.value) for t in ported.translations] == [("limits.files", 5)]
-    assert [(r.why, r.hint) for r in ported.remarks] == [("not yet", "wait")]
-    assert "3 not carried over: it is no percentage" in said(from_unit("[Service]\nExecStart=/a\nCPUQuota=50\n"))
+@pytest.mark.parametrize(
+    ("lines", "key", "want"),
+    [
+        ("Type=notify", "ready", {"notify": True, "within": "90s"}),
+        ("Type=notify\nTimeoutStartSec=2min", "ready", {"notify": True, "within": "2m"}),
+        ("Type=notify-reload\nTimeoutSec=20", "ready", {"notify": True, "within": "20s"}),
+        ("Type=notify\nTimeoutStartSec=infinity", "ready", {"notify": True, "within": "365d"}),
+        ("Type=notify\nTimeoutStartSec=0", "ready", {"notify": True, "within": "365d"}),
+        ("Type=notify\nTimeoutStartSec=soon", "ready", {"notify": True, "within": "90s"}),
+        ("TimeoutStartSec=20", "ready", None),
+        ("Type=dbus", "ready", None),
+        ("WatchdogSec=1min", "alive", {"notify": True, "timeout": "1m"}),
+        ("WatchdogSec=2", "alive", {"notify": True, "timeout": "2s", "every": "2s"}),
+        ("WatchdogSec=200ms", "alive", {"notify": True, "timeout": "0.2s", "every": "1s"}),
+        ("WatchdogSec=0", "alive", None),
+        ("WatchdogSec=infinity", "alive", None),
+        ("WatchdogSec=soon", "alive", None),
+        ("Type=oneshot\nWatchdogSec=9", "alive", None),
+        ("CPUQuota=50%", "limits", {"cpu": "50%"}),
+        ("LimitCPU=1min\nCPUQuota=50%", "limits", {"cpu": "50%"}),
+        ("LimitCPU=1min\nCPUQuota=50", "limits", {"cpu": "1m"}),
+        ("TasksMax=5\nLimitNPROC=7", "limits", {"tasks": 5}),
+        ("TasksMax=infinity\nLimitNPROC=7", "limits", {"tasks": 7}),
+        ("MemoryLimit=1G\nMemoryMax=2G", "limits", {"memory": "2GiB"}),
+    ],
+)
+def test_what_services_say_of_being_well_and_of_ceilings(lines: str, key: str, want: object) -> None:
+    assert value(from_unit(f"[Service]\nExecStart=/a\n{lines}\n"), "web", key) == want
+
+
+@pytest.mark.parametrize(
+    ("lines", "want"),
+    [
+        ("Type=notify", []),
+        ("Type=notify\nTimeoutStartSec=0", ["4 carried over, but: whiz has no start without an end"]),
+        ("Type=notify-reload", ["3 carried over, but: whiz has no reload"]),
+        ("Type=dbus", ["3 not carried over: whiz does not wait for a name on D-Bus"]),
+        ("Type=sometimes", ["3 not carried over: systemd has no such Type="]),
+        ("TimeoutStartSec=20", []),
+        ("ExecStartPre=/b\nTimeoutStartSec=20", ["4 not carried over: whiz sets a time"]),
+        ("ExecStartPre=/b\nTimeoutSec=20", ["4 carried over, but: whiz sets a time"]),
+        ("WatchdogSec=9", ["3 carried over, but: whiz stops who falls silent"]),
+        ("LimitCPU=9\nCPUQuota=5%", ["3 not carried over: limits.cpu is one limit, and CPUQuota= has it", "4 carried"]),
+        ("CPUQuota=50", ["3 not carried over: it is no percentage"]),
+    ],
+)
+def test_how_that_differs(lines: str, want: list[str]) -> None:
+    told = [s for s in said(from_unit(f"[Service]\nExecStart=/a\n{lines}\n")) if "shell runs" not in s]
+    assert len(told) == len(want)
+    assert all(s.startswith(w) for s, w in zip(told, want, strict=True)), told
+
+
+def test_a_task_of_the_clock_is_never_ready() -> None:
+    ported = from_unit("[Service]\nExecStart=/a\nType=notify\nTimeoutStartSec=5\n", "[Timer]\nOnCalendar=daily\n")
+    assert value(ported, "web", "ready") is None
+    assert [s[:20] for s in said(ported)] == ["3 not carried over: ", "4 not carried over: "]
 
 
 def test_supervisors() -> None:

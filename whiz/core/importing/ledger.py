@@ -84,10 +84,6 @@ class Ledger:
             self.say(Kind.NEAR, entry, f"its name is {name!r} here{clash}", program=name)
         return name
 
-    def takes(self, key: str, held: object) -> bool:
-        """Whether whiz's own parser takes this value for this key."""
-        return not refused(key, held)
-
     def carry(self, entry: Entry, program: str, key: str, held: object, why: str = "", hint: str = "") -> bool:
         """Translate an entry, with a word on how it differs if there is one; tell whether whiz takes the value."""
         if said := refused(key, held):

@@ -259,4 +259,4 @@ class _App:
                     ledger.say(Kind.SAME, options[key][0], "whiz waits for no message", program=name)
                 else:
                     why = "process.send('ready') needs pm2's channel, which whiz does not have"
-                    ledger.say(Kind.LOST, options[key][0], why, "what comes after it: retry until it answers", name)
+                    ledger.say(Kind.LOST, options[key][0], why, "ready: {port: …, within: …}", name)

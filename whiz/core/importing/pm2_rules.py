@@ -51,7 +51,7 @@ APP: Table = {
     "username": same("pm2 notes here who started it; uid is what decides"),
     "port": special("env.PORT", "as pm2 does"),
     "max_memory_restart": to(
-        "limits.memory", _memory, "what happens beyond it is whiz's own: see limits in docs/manifest.md"
+        "limits.memory", _memory, "all that the program started counts too, and in a cgroup the kernel ends it unasked"
     ),
     "min_uptime": to("restart.stable", _millis),
     "max_restarts": to("restart.attempts", whole),
@@ -68,8 +68,8 @@ APP: Table = {
     "kill_retry_time": same("whiz insists each second until nothing is left"),
     "treekill": special("stop.tree", "false: `session`"),
     "shutdown_with_message": lost("whiz stops programs by a signal", "listen for SIGINT; stop: {signal: …}", _NO),
-    "wait_ready": special("ready", "process.send('ready') needs pm2's channel"),
-    "listen_timeout": special("ready", "goes with wait_ready"),
+    "wait_ready": special("", "not carried over: process.send('ready') needs pm2's channel"),
+    "listen_timeout": special("", "goes with wait_ready"),
     "out_file": special("log.to", "/dev/null for both: `null`; else not carried over"),
     "error_file": special("log.to", "/dev/null for both: `null`; else not carried over"),
     "log_file": lost(_LOG, _LOGS, ("/dev/null", "false")),

@@ -57,8 +57,8 @@ def special(key: str, why: str) -> Rule:
     return Rule(None, key, str, why)
 
 
-def apply(ledger: Ledger, rule: Rule, entry: Entry, program: str = "") -> None:
-    """Take down what becomes of an entry by its rule."""
+def apply(ledger: Ledger, rule: Rule, entry: Entry, program: str = "") -> bool:
+    """Take down what becomes of an entry by its rule; tell whether the whizzifest holds it."""
     if entry.value.strip().lower() in rule.same:
         ledger.say(Kind.SAME, entry, "", program=program)
     elif rule.kind is not Kind.NEAR:
@@ -70,17 +70,8 @@ def apply(ledger: Ledger, rule: Rule, entry: Entry, program: str = "") -> None:
             said = str(exc) if " " in str(exc) else "the value is not understood"
             ledger.say(Kind.LOST, entry, said, rule.hint or f"write {rule.to} by hand", program)
         else:
-            ledger.carry(entry, program, rule.to, held, rule.why, rule.hint)
-
-
-def coming(ledger: Ledger, row: tuple[str, object, str], entry: Entry, program: str, why: str) -> None:
-    """Carry over what this whiz may not have yet: (key, value or None for the entry's own, the nearest thing)."""
-    key, held, hint = row
-    held = entry.value.strip() if held is None else held
-    if ledger.takes(key, held):
-        ledger.carry(entry, program, key, held)
-    else:
-        ledger.say(Kind.LOST, entry, why, hint, program)
+            return ledger.carry(entry, program, rule.to, held, rule.why, rule.hint)
+    return False
 
 
 def whole(text: str) -> int:

@@ -35,6 +35,12 @@ def _size(text: str) -> str:
     return binary(_soft(text))
 
 
+def _quota(text: str) -> str:
+    if not text.strip().endswith("%"):
+        raise ValueError("it is no percentage")
+    return text.strip()
+
+
 _SET = "namespaces, mounts and filters are not whiz's"
 SANDBOX: Table = {
     **_lost(
@@ -121,11 +127,24 @@ CREDENTIALS: Table = _lost(
     "whiz passes no credentials",
     "env_file: a file that only root may read",
 )
+# who holds it where whiz has no cgroup, which it has where `whiz install` made one
+_MEMORY = "where whiz has no cgroup, it looks every 5 s instead of the kernel"
+_CPU = "where whiz has no cgroup, nobody holds it"
+_OWN = "where whiz has no cgroup, all processes of its user are counted, and root's are not"
+_TASKS = "where whiz has a cgroup, the program's own are counted, not all of its user"
+# two directives that are one key here: the first holds
+TWICE = (("CPUQuota", "LimitCPU"), ("TasksMax", "LimitNPROC"), ("MemoryMax", "MemoryLimit"))
 RLIMITS: Table = {
     "LimitNOFILE": to("limits.files", _count, "one number for soft and hard", "ulimit -n in a line of shell"),
-    "LimitNPROC": to("limits.tasks", _count, "one number for soft and hard", "ulimit -u in a line of shell"),
+    "LimitNPROC": to("limits.tasks", _count, _TASKS, "ulimit -u in a line of shell"),
     "LimitCORE": to("limits.core", _size, "one number for soft and hard", "ulimit -c in a line of shell"),
-    "LimitCPU": to("limits.cpu", lambda t: seconds(span(_soft(t))), "one number for soft and hard", "ulimit -t"),
+    "LimitCPU": to(
+        "limits.cpu",
+        lambda t: seconds(span(_soft(t))),
+        "one number for soft and hard",
+        "ulimit -t in a line of shell",
+        ("infinity",),
+    ),
     "LimitAS": lost("whiz limits memory that is in use, not addresses", "prlimit --as=N COMMAND", ("infinity",)),
     **{
         f"Limit{name.upper()}": lost("whiz has no such limit", f"prlimit --{name}=N COMMAND", ("infinity",))
@@ -144,13 +163,11 @@ RLIMITS: Table = {
         )
     },
 }
-_TREE = "what happens beyond it is whiz's own: see limits in docs/manifest.md"
-_WHO = "see limits in docs/manifest.md for who is counted"
 CONTROL: Table = {
-    "MemoryMax": to("limits.memory", _size, _TREE, same=("infinity",)),
-    "MemoryLimit": to("limits.memory", _size, _TREE, same=("infinity",)),
-    "TasksMax": to("limits.tasks", _count, _WHO, "limits: {tasks: N}", ("infinity",)),
-    "CPUQuota": special("limits.cpu", "once whiz limits shares of the CPU"),
+    "MemoryMax": to("limits.memory", _size, _MEMORY, same=("infinity",)),
+    "MemoryLimit": to("limits.memory", _size, _MEMORY, same=("infinity",)),
+    "TasksMax": to("limits.tasks", _count, _OWN, "limits: {tasks: N}", ("infinity",)),
+    "CPUQuota": to("limits.cpu", _quota, _CPU, same=("infinity",)),
     **{k: same("whiz status shows CPU and memory of each program") for k in (
         "CPUAccounting", "MemoryAccounting", "TasksAccounting", "IOAccounting", "BlockIOAccounting", "IPAccounting",
     )},
@@ -162,7 +179,7 @@ CONTROL: Table = {
         " MemoryPressureThresholdSec ManagedOOMSwap ManagedOOMMemoryPressure ManagedOOMMemoryPressureLimit"
         " ManagedOOMMemoryPressureDurationSec ManagedOOMPreference DisableControllers CPUSetPartition",
         "whiz has no such limit",
-        "limits: {memory: …, tasks: …}; nice:; or systemd-run before the command",
+        "limits: {memory: …, cpu: …, tasks: …}; nice:; or systemd-run before the command",
         ("", "infinity", "auto", "100", "1024", "none"),
     ),
     "Slice": lost("whiz has no slices", "systemd-run --slice= before the command", ("system.slice", "-.slice")),

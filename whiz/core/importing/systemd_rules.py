@@ -73,14 +73,16 @@ UNIT: Table = {
     )},
 }  # fmt: skip
 _STARTING: Table = {
-    "Type": special("want", "oneshot: `done`; forking: written as a comment; notify: `ready` once whiz has it"),
+    "Type": special(
+        "want", "oneshot: `done`; forking: written as a comment; notify: `ready`, within 90s where nothing is said"
+    ),
     "ExitType": lost("a run of whiz ends with its main process", "", ("main",)),
     "RemainAfterExit": special("", "of a task: it runs once until it succeeded, not at each boot"),
     "GuessMainPID": same("what whiz starts is the main process"),
     "PIDFile": lost(
         "what whiz starts is the main process: it must stay in the foreground", "the program's own flag for it"
     ),
-    "BusName": lost("whiz does not wait for a name on D-Bus", "what comes after it: retry until it answers"),
+    "BusName": lost("whiz does not wait for a name on D-Bus", "ready: {run: COMMAND}, one that asks for the name"),
     "ExecStart": special("run", "words; with Pre commands, several commands or variables: `/bin/sh -c`"),
     "ExecStartPre": special("run", "before the command, in one `/bin/sh -c`"),
     "ExecCondition": lost("whiz looks at no conditions before a start", _SHELL),
@@ -88,7 +90,9 @@ _STARTING: Table = {
     "ExecReload": lost("whiz has no reload", "whiz restart NAME; or kill -HUP the pid that whiz status shows"),
     "ExecStop": special("stop.signal", "of `kill -SIG $MAINPID`; else not carried over"),
     "ExecStopPost": lost("whiz runs nothing after an end", "on: {exit: COMMAND}"),
-    "NotifyAccess": lost("whiz does not listen for sd_notify yet", "", ("none",)),
+    "NotifyAccess": lost(
+        "where ready or alive say notify, whiz hears whoever runs as the program's user", "", ("all",)
+    ),
     "Sockets": lost("whiz opens no sockets for programs", "have the program listen by itself"),
     "FileDescriptorStoreMax": lost("whiz keeps no descriptors for programs", "", ("0",)),
     "FileDescriptorStorePreserve": lost("whiz keeps no descriptors for programs", "", ("no",)),
@@ -110,24 +114,27 @@ _ENDING: Table = {
         "restart.success_codes", "with `on: failure`: whiz does not start again after a success"
     ),
     "RestartForceExitStatus": lost("whiz has no codes that restart a program otherwise", "restart: {on: always}"),
-    "TimeoutStartSec": lost("whiz sets no time for a start", "timeout 90 COMMAND", ("infinity", "0")),
+    "TimeoutStartSec": special("ready.within", "of notify; infinity: a year. Else whiz sets no time for a start"),
     "TimeoutStopSec": to("stop.grace", _grace, hint="stop: {grace: 1h} is a long time too"),
-    "TimeoutSec": special("stop.grace", "as TimeoutStopSec; its other half is not carried over"),
+    "TimeoutSec": special("stop.grace", "as TimeoutStopSec; and as TimeoutStartSec"),
     "TimeoutAbortSec": lost("whiz aborts no program", "stop: {grace: …}"),
-    "TimeoutStartFailureMode": lost("whiz sets no time for a start", "", ("terminate",)),
+    "TimeoutStartFailureMode": lost("whiz stops who is not ready in time as any program", "stop: {…}", ("terminate",)),
     "TimeoutStopFailureMode": lost("whiz kills what does not stop in time", "", ("terminate", "kill")),
     "TimeoutCleanSec": same("whiz removes no folders of programs"),
     "RuntimeMaxSec": lost("whiz sets no time for a run", "timeout 1h COMMAND", ("infinity",)),
     "RuntimeRandomizedExtraSec": lost("whiz sets no time for a run", "timeout 1h COMMAND"),
-    "WatchdogSec": special("alive", "once whiz has it"),
-    "WatchdogSignal": lost("whiz does not listen for sd_notify yet"),
+    "WatchdogSec": special("alive", "`notify`; whiz stops who falls silent as any program, where systemd aborts it"),
+    "WatchdogSignal": lost("whiz stops who falls silent as it stops any program", "stop: {signal: …}"),
     "KillMode": special("stop.tree", "control-group: as whiz does; process: `session`"),
     "KillSignal": to("stop.signal", signal),
     "RestartKillSignal": lost("whiz stops a program for a restart as for good", "stop: {signal: …}"),
     "FinalKillSignal": lost("whiz ends what does not stop by SIGKILL", "", ("sigkill", "kill", "9")),
     "SendSIGHUP": lost("whiz sends one signal", "stop: {signal: HUP}", _NO),
     "SendSIGKILL": lost("whiz always ends what does not stop in time", "stop: {grace: 1h}", _YES),
-    "OOMPolicy": lost("whiz is not told who ran out of memory", "", ("continue",)),
+    "OOMPolicy": lost(
+        "beyond limits.memory all of a program ends; where the machine's memory runs out, the kernel's choice alone",
+        "limits: {memory: …}",
+    ),
     "StartLimitIntervalSec": UNIT["StartLimitIntervalSec"],
     "StartLimitInterval": UNIT["StartLimitInterval"],
     "StartLimitBurst": UNIT["StartLimitBurst"],
@@ -182,14 +189,6 @@ INSTALL: Table = {
     "DefaultInstance": UNIT["DefaultInstance"],
 }
 SECTIONS = {"[Unit]": UNIT, "[Service]": SERVICE, "[Timer]": TIMER, "[Install]": INSTALL}
-# What whiz will have, and is refused until then: directive -> key and value. It is carried over as soon as whiz's
-# parser takes it, and remarked upon before.
-# By name: whiz's key, its value (None: the directive's own), the nearest thing until then.
-COMING: dict[str, tuple[str, object, str]] = {
-    "Type=notify": ("ready", {"notify": True}, "what comes after it: retry until it answers"),
-    "WatchdogSec": ("alive", {"notify": True}, "a task with a schedule that asks it, and `whiz restart` if it is dead"),
-    "CPUQuota": ("limits.cpu", None, "cpulimit -l N -- COMMAND, or systemd-run -p CPUQuota="),
-}
 _BOOTED = (
     "network", "basic", "sysinit", "local-fs", "remote-fs", "multi-user", "default", "graphical", "timers", "paths",
     "sockets", "slices", "swap", "time-set", "nss-user-lookup", "nss-lookup", "getty", "rsyslog", "syslog",
@@ -207,4 +206,4 @@ EXITS = {
     "PROTOCOL": 76, "NOPERM": 77, "CONFIG": 78, "EXCEPTION": 255,
 }  # fmt: skip
 SIGTERM_CODES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGPIPE", "TERM", "INT", "HUP", "PIPE")
-__all__ = ["BOOTED", "COMING", "EXITS", "INSTALL", "SECTIONS", "SERVICE", "TIMER", "UNIT", "Rule", "bytes_of"]
+__all__ = ["BOOTED", "EXITS", "INSTALL", "SECTIONS", "SERVICE", "TIMER", "UNIT", "Rule", "bytes_of"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from whiz.core.importing.values import Ported, Remark
 
 _PLAIN = re.compile(r"(?:--?)?[A-Za-z/][A-Za-z0-9_./+=@%-]*(?: [A-Za-z0-9_./+=@%-]+)*")
-_SPAN = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d|[KMG]i?B|B)")  # a duration or a size
+_SPAN = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d|[KMG]i?B|B|%)")  # a duration, a size or a share
 # what YAML 1.1 takes for something else than a word
 _TRAPS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
 _ORDER = {key.name: i for i, key in enumerate(keys.PROGRAM.keys)} | {"schedule": 1.5, "instances": 0.5}
