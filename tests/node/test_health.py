@@ -257,8 +257,8 @@ def test_it_may_give_itself_up(node: Node, program: str, resident: Resident, unt
     )
     node.write("", "go")
     node.write("", "go.trigger")
-    resident("--every", "1h")
     node.write("", "go.stop")
+    resident("--every", "1h")
     until(lambda: any(f["event"] == "stop" and "WATCHDOG=trigger" in f["why"] for f in node.facts("b")))
 
 
@@ -380,7 +380,7 @@ def test_looks_that_hang_hold_up_nobody(node: Node, resident: Resident, until: U
         for _ in range(3):
             before = node.pid("quick")
             os.kill(before, signal.SIGKILL)
-            until(lambda before=before: node.pid("quick") not in (before, None), 10)
+            until(lambda before=before: node.rows()["quick"]["pid"] not in (before, None))
         assert [f for f in node.facts() if f["event"] == "ailing"] == []
 
 
