@@ -433,8 +433,8 @@ def test_a_socket_path_that_is_too_long_is_said(node: Node) -> None:
     deep = node.path / ("d" * 100)
     deep.mkdir()
     (deep / "whizzifest.yaml").write_text("programs:\n  n: {run: /bin/true, ready: {notify: true}}\n")
-    done = node.command("--home", str(deep), "apply", "--wait", "1")
-    assert done.returncode == 1
+    done = node.command("--home", str(deep), "apply", "--wait", "10")
+    assert done.returncode in (1, 3)  # it failed, or the next attempt is under way
     assert "notify socket: AF_UNIX path too long" in done.stdout + done.stderr
 
 
