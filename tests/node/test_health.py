@@ -357,6 +357,15 @@ def looking(pid: int) -> list[psutil.Process]:
     return [p for p in psutil.Process(pid).children() if "98798" in p.cmdline()]
 
 
+def test_a_look_whose_whiz_is_killed_ends_all_the_same(node: Node, resident: Resident, until: Until) -> None:
+    look = f"sh -c 'echo $$ >>{node.path}/pids; exec sleep 98796'"
+    manifest(node, w={"run": "/bin/sleep 1000", "alive": {"run": look, "timeout": "1s"}})
+    process = resident()
+    until(lambda: node.lines("pids"))
+    process.kill()
+    until(lambda: all(_zombie(int(pid)) for pid in node.lines("pids")))
+
+
 def test_looks_that_hang_hold_up_nobody(node: Node, resident: Resident, until: Until) -> None:
     """Twenty that hang, of each kind, bounded in number; a program that dies beside them is back at once."""
     with deaf_port() as port:

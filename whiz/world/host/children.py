@@ -23,9 +23,7 @@ class Children:
         self._boot = boot
         self._living: dict[int, Proc] = {}
         self._codes: dict[Proc, int] = {}
-        self._orphans: dict[
-            Proc, str | None
-        ] = {}  # whose Run each belongs to, None where its environment tells nothing
+        self._orphans: dict[Proc, str | None] = {}  # whose Run each is of, "" of none, None where nothing tells
         self._helpers: set[Proc] = set()  # whose codes somebody will ask for
         self._witnessed: set[str] = set()  # Runs that ended under our eyes with all of their tree
         self.reaper = False
@@ -147,8 +145,8 @@ class Children:
             if self._orphans.get(proc) is not None:
                 now[proc] = self._orphans[proc]
                 continue
-            mark = read_marks(stat).mark
-            now[proc] = mark.run if mark is not None else None
+            marks = read_marks(stat)
+            now[proc] = marks.mark.run if marks.mark is not None else "" if marks.helper else None
         self._orphans = now
         return now.values()
 

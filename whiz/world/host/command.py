@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -55,6 +56,15 @@ def command(program: Program) -> Command:
     if interpreter is not None and not os.path.exists(interpreter[0]):
         raise FileNotFoundError(errno.ENOENT, f"its interpreter {interpreter[0]} does not exist", path)
     return Command(path, (path, *program.argv[1:]))
+
+
+def bounded(form: Command, seconds: float) -> Command:
+    """Return a command that ends by itself after so long: should whiz, which would have ended it, be gone by then."""
+    try:
+        timeout = find("timeout")
+    except OSError:
+        return form  # coreutils' and busybox's; who has neither relies on whiz
+    return Command(timeout, (timeout, "-s", "KILL", str(math.ceil(seconds)), form.exe, *form.argv[1:]))
 
 
 def python() -> str:

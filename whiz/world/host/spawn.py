@@ -15,11 +15,12 @@ from whiz.core.model import Limits, Program, Want
 from whiz.core.value import replace, value
 from whiz.world import disk
 from whiz.world.host.cgroupfs import enter
-from whiz.world.host.command import PATH, command
+from whiz.world.host.command import PATH, bounded, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from whiz.core.model import Check
     from whiz.world.host.cgroup import Seat
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -169,10 +170,10 @@ def spawn(
             os.close(channel)
 
 
-def spawn_look(program: Program, argv: tuple[str, ...], kind: str, out: int) -> int:
+def spawn_look(program: Program, check: Check, kind: str, out: int) -> int:
     """Start a command that looks at a program, as its user and in its environment; return its pid. Raise OSError."""
     account = who(program)
-    form = command(replace(program, argv=argv))
+    form = bounded(command(replace(program, argv=check.argv)), check.timeout + 1)
     env = environment(program, account) | {"WHIZ_EVENT": kind}
     settings = _settings(replace(program, limits=Limits(), ready=None), account)
     if settings is None:
