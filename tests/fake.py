@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.model import Answer, Found, Manifest, Outcome, Proc, Run, Seen, Want, Wishes
 from whiz.core.wire import digest
-from whiz.loop import Clock
+from whiz.ports import Clock
 from whiz.world.store import _kept
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from whiz.core.model import Manifest, Plan, Run, Step
-    from whiz.loop import Clock, Host, Store
+    from whiz.ports import Clock, Host, Store
 
 LULL = 1.0  # s that the starts of one turn leave its polite stops to finish, so that check tells the order
 YOUNG = 0.1  # s that a start must have lived before every wish is said to hold

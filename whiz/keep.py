@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from whiz.core.model import Manifest, Plan, Run, Step
-    from whiz.loop import Clock, Host, Store
+    from whiz.ports import Clock, Host, Store
 
 
 class Told(StrEnum):

@@ -18,7 +18,8 @@ import pytest
 from tests.faults.outside import ENV, WHIZ, Live, clear, processes, until
 from tests.tools import needs
 from whiz.core.model import Log, On, Program, Restart
-from whiz.loop import Clock, turn
+from whiz.loop import turn
+from whiz.ports import Clock
 from whiz.world.host import LocalHost
 from whiz.world.store import FileStore
 

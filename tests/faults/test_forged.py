@@ -18,7 +18,8 @@ from tests.faults.outside import ENV, WHIZ, Live, clear, processes, stat, until
 from whiz.core.model import Log, On, Proc, Program, Restart, Run, Want
 from whiz.core.value import replace
 from whiz.core.wire import dump_runs
-from whiz.loop import Clock, turn
+from whiz.loop import turn
+from whiz.ports import Clock
 from whiz.world.host import LocalHost
 from whiz.world.store import FileStore
 

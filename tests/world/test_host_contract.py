@@ -15,7 +15,7 @@ from whiz.converge import converge
 from whiz.core.model import Answer, Ask, Check, On, Outcome, Proc, Program, Restart, Run, Seen, State, Want
 from whiz.core.settle import settle
 from whiz.core.value import replace
-from whiz.loop import Clock, Host, Store
+from whiz.ports import Clock, Host, Store
 from whiz.world.host import LocalHost
 from whiz.world.store import FileStore
 

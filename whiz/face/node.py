@@ -14,7 +14,8 @@ from whiz.core.value import replace
 from whiz.core.wire import FORMAT, dump, expect, load
 from whiz.face import voice
 from whiz.face.reading import parse_yaml
-from whiz.loop import Clock, observe, wished
+from whiz.loop import observe, wished
+from whiz.ports import Clock
 from whiz.world.disk import is_file, quoted, read_json, write
 from whiz.world.home import Home, home
 from whiz.world.host import LocalHost
