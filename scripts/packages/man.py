@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 
-from whiz.face.parser import EXIT_CODES, build_parser
+from whiz.face.helptext import EXIT_CODES
+from whiz.face.parser import build_parser
 
 FILES = (
     (r"/etc/whiz/whizzifest", "what should run (or .yaml); a user's is in ~/.config/whiz"),
