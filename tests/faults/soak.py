@@ -76,7 +76,7 @@ def main() -> int:
     try:
         figures = soak(storm, seconds)
     except BaseException:
-        print(f"soak: broken with --seed {args.seed}; see {room}", flush=True)
+        print(f"{storm.autopsy()}\nsoak: broken with --seed {args.seed}; see {room}", flush=True)
         storm.end()
         raise
     storm.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from watchdog.observers.api import ObservedWatch
+
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # that a watch was taken down amid an event is no error of ours
 
 _EDITS: list[type[FileSystemEvent]] = [
     DirCreatedEvent,
