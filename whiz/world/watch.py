@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from watchdog.observers.api import ObservedWatch
 
-logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # that a watch was taken down amid an event is no error of ours
+# that a watch was taken down amid an event is no error of ours
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 
 _EDITS: list[type[FileSystemEvent]] = [
     DirCreatedEvent,
