@@ -112,6 +112,33 @@ def test_who_is_told_to_go_amid_a_renewal_goes(node: Node, resident: Resident) -
     assert len(node.ours()) == 1
 
 
+def test_who_is_told_to_go_while_the_new_one_is_tried_goes(node: Node, resident: Resident, until: Until) -> None:
+    """The trial lasts for as long as somebody holds the whizzifest open for writing; threads that watch hear no signal."""
+    node.write("a|/bin/sleep 1000\n")
+    process = resident()
+    node.whiz("apply")
+    with (node.path / "whizzifest").open("a"):
+        process.send_signal(signal.SIGUSR2)
+        until(lambda: [c for c in psutil.Process(process.pid).children() if "--trial" in _words(c)])
+        assert all(_deaf(process.pid, thread) for thread in os.listdir(f"/proc/{process.pid}/task"))
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+
+
+def _deaf(pid: int, thread: str) -> bool:
+    """Whether a thread takes no SIGTERM: in a renewal not even the main one does."""
+    with open(f"/proc/{pid}/task/{thread}/status", encoding="ascii") as f:
+        blocked = next(int(line.split()[1], 16) for line in f if line.startswith("SigBlk"))
+    return bool(blocked >> signal.SIGTERM - 1 & 1)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def test_orphans_are_reaped_and_belong_to_their_run(node: Node, resident: Resident, until: Until) -> None:
     """A child whose parent ended is inherited: a zombie of it is reaped, a living one is ended before a successor starts."""
     node.script(

@@ -20,6 +20,8 @@ from watchdog.events import (
 )
 from watchdog.observers.inotify import InotifyObserver
 
+from whiz.world.threads import deaf
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
@@ -59,14 +61,15 @@ class Watch:
     """Rings when something is edited in the folders of interest, or begins to grow in the one of the logs."""
 
     def __init__(self, ring: Callable[[], None], logs: str) -> None:
-        self._observer = InotifyObserver()
+        with deaf():
+            self._observer = InotifyObserver()
+            self._observer.start()
         # from watchdog 4 on the kernel can be asked for just these events; Debian 12 has 2.2
         self._filters = "event_filter" in self._observer.schedule.__code__.co_varnames
         self._ring, self._logs = ring, logs
         self._seen: dict[tuple[int, int], ObservedWatch] = {}  # by device and inode: a folder may have several names
         self._quiet: ObservedWatch | None = None
         self.growing = self._stale = False
-        self._observer.start()
 
     def see(self, folders: Iterable[str]) -> None:
         """Watch just these folders; one that is not there, or cannot be watched, is left to the next look."""
@@ -109,7 +112,8 @@ class Watch:
         handler = _Ring(ring, self._went, folder, kinds)
         only: dict[str, Any] = {"event_filter": kinds} if self._filters else {}
         try:
-            return self._observer.schedule(handler, folder, recursive=False, **only)
+            with deaf():
+                return self._observer.schedule(handler, folder, recursive=False, **only)
         except OSError:
             return None
 

@@ -14,6 +14,7 @@ from whiz.core.words import spell_exit, spell_seconds
 from whiz.world.host import looks
 from whiz.world.host.stat import alive
 from whiz.world.host.waker import hush
+from whiz.world.threads import deaf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -173,7 +174,8 @@ class Probes:
             self._threads += max(0, more)
         for _ in range(more):
             try:
-                threading.Thread(target=self._work, name="whiz-look", daemon=True).start()
+                with deaf():
+                    threading.Thread(target=self._work, name="whiz-look", daemon=True).start()
             except RuntimeError:  # the machine has no room for one: a later turn tries again
                 with self._lock:
                     self._threads -= 1
