@@ -359,3 +359,25 @@ def test_limits_cpu_is_one_of_two_things() -> None:
         "share": Limits(share=2.5, files=9),
         "usual": Limits(share=0.5),
     }
+
+
+def test_layers() -> None:
+    """What was released lies beneath the node's own: entries give way by name, and each has its own defaults."""
+    own = doc({"defaults": {"nice": 5}, "programs": {"a": {"run": "/own"}, "web": {"run": "/w", "roles": ["web"]}}})
+    first = doc({"programs": {"a": {"run": "/first", "wrong": 1}, "b": {"run": "/b", "after": "a"}}}, "/one/main.yaml")
+    more = doc({"programs": {"web": {"run": "/web"}}}, "/one/more.yaml")
+    second = doc({"defaults": {"nice": 7}, "programs": {"c": {"run": "/c"}}}, "/two/main.yaml")
+    first.layer = more.layer = 1
+    second.layer = 2
+    manifest = build([own, first, more, second], Identity(roles=("cam",)))
+    assert {n: (p.argv[0], p.nice) for n, p in manifest.items()} == {
+        "a": ("/own", 5),
+        "b": ("/b", None),
+        "c": ("/c", 7),
+    }
+    assert manifest["b"].after == ("a",)
+    clash = doc({"programs": {"b": {"run": "/x"}}}, "/two/main.yaml")
+    clash.layer = 2
+    assert (
+        "'b' stands twice: also in /one/main.yaml:1" in problems(own, first, clash, identity=Identity(roles=("x",)))[0]
+    )

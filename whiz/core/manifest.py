@@ -51,11 +51,15 @@ class Entry:
 
 @dataclass(slots=True)
 class Document:
-    """One file, read: its tree, or the problems that kept it from being one."""
+    """One file, read: its tree, or the problems that kept it from being one.
+
+    `layer`: the whizzifest that brought it, by its main file; 0 is the node's own, which goes before all that follow.
+    """
 
     path: str
     root: Node | None
     report: Report
+    layer: int = 0
 
 
 def includes(document: Document) -> tuple[tuple[str, Node], ...]:
@@ -76,12 +80,15 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
     entries: dict[str, Program] = {}
     where: dict[str, Entry] = {}
     families: dict[str, list[str]] = {}
-    common: dict[str, Any] = {}
+    common: dict[int, dict[str, Any]] = {}
+    layers: dict[str, int] = {}
     for doc in docs:
         top = _top(doc)
-        common = common or top.get("defaults", {})
-        defaults = _merged(common, top.get("defaults", {}))
+        common[doc.layer] = common.get(doc.layer) or top.get("defaults", {})
+        defaults = _merged(common[doc.layer], top.get("defaults", {}))
         for key, value in top.get("programs", ()):
+            if layers.setdefault(key.value, doc.layer) < min(doc.layer, 1):
+                continue  # the node has its own of this name
             given = keys.PROGRAM.read(value, doc.report)
             taken = _name_taken(key, where, doc.report)
             where.setdefault(key.value, Entry(key, value, doc.report))

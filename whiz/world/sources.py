@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from whiz.core.shape import Node, Report
 
 PATIENCE = 2.0  # s given to somebody who has the file open for writing
+_NAMES = ("whizzifest", "whizzifest.yaml", "whizzifest.yml")
 _DEEP = 8  # includes within includes
 
 
@@ -68,6 +69,10 @@ class Source:
         self._asked: dict[str, tuple[int, ...]] = {}  # every file that was to be read, as it was just before
         self._globs: dict[str, list[str]] = {}
         self._globs_before: dict[str, list[str]] = {}
+        self._before: frozenset[str] = frozenset()  # the files that the last good copy was made of
+        # what quesofiesta has laid out lies beneath the whizzifest of the home, not beneath one that -m names
+        beneath = os.path.dirname(self.path) == os.path.abspath(config)
+        self._released = f"{glob.escape(os.path.abspath(state))}/apps/*/current/whizzifest*" if beneath else ""
 
     def load(self, *, allow_empty: bool = False, keep: bool = True) -> Loaded:
         """Return the manifest in force; raise ManifestError when there is none, not even a last good one."""
@@ -77,6 +82,8 @@ class Source:
         try:
             if good is not None and isinstance(good["globs"], dict):
                 self._globs_before = good["globs"]
+            if good is not None and isinstance(good["texts"], dict):
+                self._before = frozenset(good["texts"])
             self._texts, self._globs = {}, {}
             manifest = self._parse(allow_empty=allow_empty)
         except ManifestError as exc:
@@ -144,7 +151,7 @@ class Source:
         from whiz.core.manifest import build, hooks, includes, mentions  # noqa: PLC0415  a quiet turn parses nothing
 
         node, node_problems = self._identity()
-        documents = list(self._documents(self.path, 0, []))
+        documents = self._layers(allow_empty=allow_empty)
         for document in documents[1:]:
             if not document.report.problems and not mentions(document) and not includes(document) and not allow_empty:
                 hint = "remove it, or pass --allow-empty if it is meant so"
@@ -162,6 +169,23 @@ class Source:
             raise ManifestError((Problem(self.path, 0, 0, "the whizzifest is empty: it names no program", "", hint),))
         self._hooks = tuple(hooks(documents).items())
         return manifest
+
+    def _layers(self, *, allow_empty: bool) -> list[Document]:
+        """Return the node's own documents, then those released to it. Where there are such, it may have none."""
+        found, before = _matches(self._released), self._globs_before.get(self._released, [])
+        if self._released:
+            self._globs[self._released] = found
+        released = [p for p in found if os.path.basename(p) in _NAMES]
+        alone = not os.path.lexists(self.path) and (allow_empty or self.path not in self._before)
+        documents = [] if released and alone else list(self._documents(self.path, 0, []))
+        for i, path in enumerate(released, 1):
+            for document in self._documents(path, 0, []):
+                document.layer = i
+                documents.append(document)
+        if gone := [] if allow_empty else sorted({*before} - {*found}):
+            hint = "quesofiesta pull brings it back; --allow-empty says that it is meant to be gone"
+            documents[0].report.problems += [Problem(p, 0, 0, "what was released is gone", "", hint) for p in gone]
+        return documents
 
     def _identity(self) -> tuple[Identity, tuple[Problem, ...]]:
         from whiz.core import keys  # noqa: PLC0415

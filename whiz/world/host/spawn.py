@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHAPERONE = os.path.join(_HERE, "chaperone.py")
 _EXECSTEP = os.path.join(_HERE, "execstep.py")
+_ID = 64  # hexadecimal digits of a release's id
 _JOURNAL = "/run/systemd/journal/stdout"
 
 
@@ -95,7 +96,16 @@ def environment(program: Program, account: Who) -> dict[str, str]:
         env |= dict(env_pairs(program.env_file))
         if account.uid == 0:
             disk.refuse_foreign(program.env_file)
-    return env | dict(program.env) | {"WHIZ_NAME": program.name}
+    return env | dict(program.env) | {"WHIZ_NAME": program.name} | _released(program)
+
+
+def _released(program: Program) -> dict[str, str]:
+    """Return the id of the release that the program is of, where it is of one: it lies in DIR/releases/ID."""
+    if "/" not in program.argv[0]:
+        return {}
+    above, _, rest = os.path.realpath(os.path.dirname(program.argv[0])).rpartition("/releases/")
+    name = rest.partition("/")[0]
+    return {"WHIZ_RELEASE": name} if above and len(name) == _ID else {}
 
 
 def env_pairs(path: str) -> Iterator[tuple[str, str]]:
