@@ -253,7 +253,8 @@ def test_roles_and_hosts() -> None:
         ({"programs": {"a": {"run": "/a", "nice": 99}}}, "expected a number from -20 to 19, found '99'"),
         ({"programs": {"a": {"run": "/a", "umask": "999"}}}, "expected an octal mask such as 022, found '999'"),
         ({"programs": {"a": {"run": "/a", "umask": "1000"}}}, "expected an octal mask such as 022, found '1000'"),
-        ({"programs": {"a": {"run": "/a", "cwd": "tmp"}}}, "expected an absolute path, found 'tmp'"),
+        ({"programs": {"a": {"run": "/a", "cwd": "~/tmp"}}}, "expected a path, found '~/tmp'"),
+        ({"programs": {"a": {"run": "/a", "alive": {"file": "tmp"}}}}, "expected an absolute path, found 'tmp'"),
         ({"programs": {"a": {"run": "/a", "instances": 0}}}, "expected a whole number from 1 to 1000, found '0'"),
         ({"programs": {"a": {"run": "/a", "env": ["A=1"]}}}, "expected NAME: value lines, found a list"),
         ({"programs": {"a": {"run": "/a", "env": {"A": {}}}}}, "expected a string, found a map"),
@@ -359,6 +360,16 @@ def test_limits_cpu_is_one_of_two_things() -> None:
         "share": Limits(share=2.5, files=9),
         "usual": Limits(share=0.5),
     }
+
+
+def test_relative_paths_count_from_the_file_they_stand_in() -> None:
+    own = doc(
+        {"defaults": {"cwd": "data"}, "programs": {"a": {"run": "./a", "files": ["a", "../lib"], "env_file": "e"}}}
+    )
+    more = doc({"programs": {"b": {"run": "./b", "cwd": "."}, "c": {"run": "/c"}}}, "/etc/whiz/more/b.yaml")
+    a, b, c = build([own, more], Identity()).values()
+    assert (a.cwd, a.files, a.env_file) == ("/etc/whiz/data", ("/etc/whiz/a", "/etc/lib"), "/etc/whiz/e")
+    assert (b.cwd, b.files, c.cwd) == ("/etc/whiz/more", ("/etc/whiz/more/b",), "/etc/whiz/data")
 
 
 def test_layers() -> None:

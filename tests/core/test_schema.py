@@ -32,7 +32,7 @@ WRONG: list[Any] = [
     {"programs": {"a b": {"run": "/a"}}},
     {"programs": {"a": {"run": "/a", "wnat": "up"}}},
     {"programs": {"a": {"run": "/a", "want": "dwon"}}},
-    {"programs": {"a": {"run": "/a", "cwd": "tmp"}}},
+    {"programs": {"a": {"run": "/a", "cwd": "~/tmp"}}},
     {"programs": {"a": {"run": "/a", "ready": {}}}},
     {"programs": {"a": {"run": "/a", "ready": {"port": 80, "file": "/x"}}}},
     {"programs": {"a": {"run": "/a", "alive": {"every": "5s"}}}},

@@ -61,6 +61,26 @@ def test_a_flip_restarts_just_what_changed(node: Node, app: App) -> None:
     assert "every wish holds" in node.apply()
 
 
+def test_a_directory_is_what_a_program_consists_of(node: Node, app: App) -> None:
+    manifest = "programs: {a: {run: ./a.sh, files: [a.sh, lib]}}\n"
+    files = {"whizzifest.yaml": manifest, "a.sh": SLEEP.format("a"), "lib/x/y.py": "one"}
+    app.flip(app.release("1", files))
+    node.apply()
+    pid = node.pid("a")
+    app.flip(app.release("2", {**files, "other": "new"}))
+    assert "every wish holds" in node.apply()
+    assert node.pid("a") == pid
+    app.flip(app.release("3", {**files, "lib/x/__pycache__/y.pyc": "compiled"}))
+    node.apply()
+    assert node.pid("a") == pid
+    app.flip(app.release("4", {**files, "lib/x/y.py": "two"}))
+    assert "- stop  a (changed: " in node.apply()
+    pid = node.pid("a")
+    app.flip(app.release("5", {**files, "lib/x/y.py": "two", "lib/x/z.py": ""}))
+    node.apply()
+    assert node.pid("a") != pid
+
+
 def _environment(pid: int) -> dict[str, str]:
     return psutil.Process(pid).environ()
 

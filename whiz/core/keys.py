@@ -47,6 +47,12 @@ def _absolute(text: str) -> str:
     return text
 
 
+def _path(text: str) -> str:
+    if not text or text.startswith("~") or "\0" in text:
+        raise ValueError(text)
+    return text
+
+
 def _signal(text: str) -> str:
     name = text.upper().removeprefix("SIG")
     if name not in SIGNALS:
@@ -72,6 +78,7 @@ CPU = Text(
 )
 COUNT = Text("a whole number of 1 or more", _whole(1), kinds=("int",))
 PATH = Text("an absolute path", _absolute, "^/")
+PLACE = Text("a path", _path, "^[^~]")  # a relative one counts from its file: whiz/core/manifest.py
 USER = Text("a user or group name, or a number", kinds=("str", "int"))
 
 LIMITS = Record(
@@ -129,13 +136,13 @@ LOG = Record(
 )
 READY, ALIVE = shapes(PATH, DURATION)
 SHARED = (
-    Key("cwd", PATH, "Working directory.", "/"),
+    Key("cwd", PLACE, "Working directory.", "/"),
     Key(
         "env",
         Pairs(),
         "Environment variables; `{n}` is the instance's number. Nothing is inherited from who called whiz.",
     ),
-    Key("env_file", PATH, "A file of NAME=value lines, for secrets: its values never reach a record or a message."),
+    Key("env_file", PLACE, "A file of NAME=value lines, for secrets: its values never reach a record or a message."),
     Key("user", USER, "Run as this user.", "whiz's own"),
     Key("group", USER, "Run with this group.", "the user's"),
     Key("umask", Text("an octal mask such as 022", _umask, kinds=("int", "str")), "File mode creation mask.", "022"),
@@ -168,7 +175,12 @@ PROGRAM = Record(
             Text("a whole number from 1 to 1000", _whole(1, 1000), kinds=("int",)),
             "How many copies, named NAME:1, NAME:2 …",
         ),
-        Key("files", Many(PATH), "What the program consists of: new content restarts it.", "its destination"),
+        Key(
+            "files",
+            Many(PLACE),
+            "What the program consists of, directories too: new content restarts it.",
+            "its destination",
+        ),
         *SHARED,
         Key("ready", READY, "When it counts as running, so that what comes `after` it may start."),
         Key("alive", ALIVE, "What tells that it still does its work; one that does not is ended and started again."),

@@ -84,8 +84,10 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
     layers: dict[str, int] = {}
     for doc in docs:
         top = _top(doc)
-        common[doc.layer] = common.get(doc.layer) or top.get("defaults", {})
-        defaults = _merged(common[doc.layer], top.get("defaults", {}))
+        base = posixpath.dirname(doc.path)
+        top["defaults"] = _anchored(top.get("defaults", {}), base)
+        common[doc.layer] = common.get(doc.layer) or top["defaults"]
+        defaults = _merged(common[doc.layer], top["defaults"])
         for key, value in top.get("programs", ()):
             if layers.setdefault(key.value, doc.layer) < min(doc.layer, 1):
                 continue  # the node has its own of this name
@@ -94,11 +96,11 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
             where.setdefault(key.value, Entry(key, value, doc.report))
             if taken or given is BAD or not _wanted(key, value, given, node, doc.report):
                 continue
-            made = _programs(given, defaults, posixpath.dirname(doc.path), where[key.value])
+            made = _programs(_anchored(given, base), defaults, base, where[key.value])
             families[key.value] = [p.name for p in made]
             entries |= {p.name: p for p in made}
         for entry in top.get("hitlist", ()):
-            path = posixpath.normpath(posixpath.join(posixpath.dirname(doc.path), entry)) if "/" in entry else entry
+            path = _joined(base, entry) if "/" in entry else entry
             entries[f"hitlist/{path}"] = Program(name=f"hitlist/{path}", argv=(path,), want=Want.DOWN)
     entries = {name: _expanded(p, families, where) for name, p in entries.items()}
     _refuse_cycles(entries, where)
@@ -119,7 +121,17 @@ def hooks(documents: Iterable[Document]) -> dict[str, tuple[tuple[str, ...], ...
 
 def _placed(argv: tuple[str, ...], base: str) -> tuple[str, ...]:
     """Return a command whose relative path counts from the file that it stands in."""
-    return (posixpath.normpath(posixpath.join(base, argv[0])), *argv[1:]) if "/" in argv[0] else argv
+    return (_joined(base, argv[0]), *argv[1:]) if "/" in argv[0] else argv
+
+
+def _joined(base: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(base, path))
+
+
+def _anchored(given: dict[str, Any], base: str) -> dict[str, Any]:
+    """Return options with their relative paths counted from the file that they stand in."""
+    out = {k: _joined(base, v) if k in ("cwd", "env_file") else v for k, v in given.items()}
+    return out | ({"files": tuple(_joined(base, f) for f in out["files"])} if "files" in out else {})
 
 
 def _place(problem: Problem) -> tuple[str, int, int, str]:

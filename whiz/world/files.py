@@ -11,7 +11,7 @@ from whiz.core.wire import FORMAT
 from whiz.world import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 _PIECE = 1 << 20
 
@@ -31,8 +31,29 @@ class Contents:
             self._known = held["files"]
 
     def digests(self, paths: Iterable[str]) -> dict[str, str]:
-        """Return path -> digest. A file that cannot be read changes nothing: its last digest stays ('' for none)."""
-        return {path: str(self._of(path, _sha256) or "") for path in set(paths)}
+        """Return path -> digest, of a directory that of all that is in it.
+
+        What cannot be read changes nothing: its last digest stays ('' for none).
+        """
+        return {path: self._digest(path) for path in set(paths)}
+
+    def _digest(self, path: str) -> str:
+        if not os.path.isdir(path):
+            return str(self._of(path, _sha256) or "")
+        from whiz.core.digest import sha256  # noqa: PLC0415
+
+        h = sha256()
+        try:
+            for file in sorted(_below(path)):
+                made_of = os.readlink(file) if os.path.islink(file) else self._of(file, _sha256)
+                h.update(f"{os.path.relpath(file, path)}\0{made_of}\n".encode(errors="surrogateescape"))
+        except OSError:
+            known = self._known.get(path)
+            return str(known[-1]) if known else ""
+        found = h.hexdigest()[:16]
+        if self._known.get(path) != [found]:
+            self._known[path], self._changed = [found], True
+        return found
 
     def secrets(
         self, paths: Iterable[str], read: Callable[[str], Iterable[tuple[str, str]]]
@@ -89,6 +110,17 @@ class Contents:
             key = os.urandom(32).hex().encode()
             disk.write(self._key, key.decode(), durable=True)
         return key
+
+
+def _below(folder: str) -> Iterator[str]:
+    """Yield the files and links of a directory; not what Python writes there when it runs. Raise OSError."""
+    with os.scandir(folder) as there:
+        for entry in there:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "__pycache__":
+                    yield from _below(entry.path)
+            else:
+                yield entry.path
 
 
 def _sha256(path: str) -> str:
