@@ -73,12 +73,12 @@ class Node:
 
     def _say_barred(self) -> None:
         """Say in one line what a read-only file system costs, instead of at each thing that cannot be written."""
-        from whiz.world.host import spawn  # noqa: PLC0415
+        from whiz.world.host import output  # noqa: PLC0415
 
         lost = {self.home.state: "wishes, finished tasks and history", self.home.log: "output"}
         words = " and ".join(lost[f] for f in self._barred)
         voice.warn(f"{', '.join(self._barred)}: Read-only file system; programs run, but {words} will not be kept")
-        spawn.SAID.update(self._barred)
+        output.SAID.update(self._barred)
         if self.home.state in self._barred:
             self.store.hush()
 

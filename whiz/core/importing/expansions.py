@@ -51,3 +51,12 @@ def variables(text: str) -> dict[str, str]:
             case rest:
                 raise ValueError(f'environment is A="1",B="2", and {" ".join(rest)!r} is not')
     return out
+
+
+def filled(text: str, known: Mapping[str, str | int]) -> str:
+    """Expand a text of which everything must be known."""
+    text = expand(text, known)
+    if HOLE in text:
+        name = text.split(HOLE)[1]
+        raise ValueError(f"%(ENV_{name})s is of supervisord's own environment, which is not known here")
+    return text

@@ -10,8 +10,9 @@ from whiz.core.importing.command import HOLE
 from whiz.core.importing.expansions import expand, variables
 from whiz.core.importing.ledger import Ledger
 from whiz.core.importing.rules import apply, whole
-from whiz.core.importing.supervisor_program import Common, Section, port
+from whiz.core.importing.supervisor_program import port
 from whiz.core.importing.supervisor_rules import SECTIONS
+from whiz.core.importing.supervisor_section import Common, Section
 from whiz.core.importing.values import Entry, Kind
 
 if TYPE_CHECKING:

@@ -7,48 +7,20 @@ import re
 from typing import TYPE_CHECKING
 
 from whiz.core.importing.command import HOLE, PATH, anchored, pathless, split, with_holes
-from whiz.core.importing.expansions import expand, variables
-from whiz.core.importing.rules import apply, octal, truth, whole
+from whiz.core.importing.expansions import expand, filled, variables
+from whiz.core.importing.rules import apply, truth, whole
+from whiz.core.importing.supervisor_fcgi import socket_words
 from whiz.core.importing.supervisor_rules import SECTIONS, SUPERVISORD
 from whiz.core.importing.values import Entry, Kind
-from whiz.core.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from whiz.core.importing.ledger import Ledger
+    from whiz.core.importing.supervisor_section import Common, Section
 
 _PLAIN = re.compile(r"%\(process_num\)[sd]")
 _MOST = 1000  # as many copies as whiz has instances
-
-
-@value
-class Section:
-    """One section with the options that hold. `folder`: of the file where it begins."""
-
-    title: str
-    head: Entry
-    options: dict[str, Entry]
-    folder: str
-
-    @property
-    def kind(self) -> str:
-        """Return program of program:x."""
-        return self.title.partition(":")[0]
-
-    @property
-    def name(self) -> str:
-        """Return x of program:x."""
-        return self.title.partition(":")[2].strip() or self.title
-
-
-@value
-class Common:
-    """What [supervisord] gives every program that has no such option of its own."""
-
-    options: dict[str, Entry]
-    env: dict[str, str]
-    env_entries: dict[str, Entry]
 
 
 def port(section: Section, common: Common, group: str, ledger: Ledger) -> tuple[str, ...]:
@@ -109,7 +81,7 @@ def _one(section: Section, common: Common, known: dict[str, str | int], ledger: 
         rule = table.get(key)
         if rule is not None and rule.kind is not None:
             try:
-                apply(ledger, rule, entry._replace(value=_filled(entry.value, known)), name)
+                apply(ledger, rule, entry._replace(value=filled(entry.value, known)), name)
             except ValueError as exc:
                 ledger.say(Kind.LOST, entry, str(exc), program=name)
     _inherited(common, options, name, ledger)
@@ -130,7 +102,7 @@ def _named(section: Section, known: Mapping[str, str | int], ledger: Ledger, ins
         number = f"-{known['process_num']}" if known["numprocs"] != 1 and not instances else ""
         return ledger.program(f"{section.name}{number}", section.head)
     try:
-        wished = _filled(entry.value, known)
+        wished = filled(entry.value, known)
     except ValueError as exc:
         ledger.say(Kind.LOST, entry, str(exc))
         wished = section.name
@@ -138,15 +110,6 @@ def _named(section: Section, known: Mapping[str, str | int], ledger: Ledger, ins
     if wished != section.name:
         ledger.used(entry)
     return ledger.program(wished, entry)
-
-
-def _filled(text: str, known: Mapping[str, str | int]) -> str:
-    """Expand a text of which everything must be known."""
-    text = expand(text, known)
-    if HOLE in text:
-        name = text.split(HOLE)[1]
-        raise ValueError(f"%(ENV_{name})s is of supervisord's own environment, which is not known here")
-    return text
 
 
 def _environment(
@@ -189,52 +152,15 @@ def _command(section: Section, known: Mapping[str, str | int], env: dict[str, st
         missing = ", ".join(sorted({part for w in words for part in w.split(HOLE)[1::2]}))
         why = f"{missing} of supervisord's environment is not known here; a shell stops the program where it is unset"
     if section.kind == "fcgi-program":
-        words = _socket(section, known, name, ledger) + words
+        words = socket_words(section, known, name, ledger) + words
     ledger.carry(entry, name, "run", list(with_holes(words)), why, "set it under env:" if "shell" in why else "")
-
-
-def _socket(section: Section, known: Mapping[str, str | int], name: str, ledger: Ledger) -> list[str]:
-    """Return the words that open the socket of an fcgi-program and then become it."""
-    options = {k: e for k, e in section.options.items() if k.startswith("socket")}
-    words = ["/usr/bin/spawn-fcgi", "-n"]
-    for key, entry in options.items():
-        why = "spawn-fcgi opens it instead of supervisor: apt-get install spawn-fcgi"
-        try:
-            held = _filled(entry.value, known)
-            words += _socket_words(key, held)
-        except ValueError as exc:
-            ledger.say(Kind.LOST, entry, str(exc) if " " in str(exc) else "the value is not understood", program=name)
-            continue
-        ledger.say(Kind.NEAR, entry, why, program=name)
-    if "socket" not in options or known["numprocs"] != 1:
-        why = "spawn-fcgi opens one socket for one process, and there is none, or there are several processes"
-        ledger.withhold(name, why)
-        ledger.say(
-            Kind.LOST, options.get("socket", section.head), why, "have the program open its socket by itself", name
-        )
-    return [*words, "--"]
-
-
-def _socket_words(key: str, held: str) -> list[str]:
-    scheme, _, rest = held.partition("://")
-    if key == "socket_mode":
-        return ["-M", f"0{octal(held)}"]
-    if key == "socket_backlog":
-        return ["-b", str(whole(held))]
-    if key == "socket_owner":
-        user, _, group = held.partition(":")
-        return ["-U", user, *(["-G", group] if group else [])]
-    if scheme == "unix":
-        return ["-s", rest]
-    host, _, port_number = rest.rpartition(":")
-    return ["-a", host, "-p", str(whole(port_number))]
 
 
 def _cwd(entry: Entry | None, section: Section, known: Mapping[str, str | int], name: str, ledger: Ledger) -> None:
     if entry is None:
         return
     try:
-        held = _filled(entry.value, known)
+        held = filled(entry.value, known)
     except ValueError as exc:
         ledger.say(Kind.LOST, entry, str(exc), "write cwd: by hand", name)
         return
@@ -298,7 +224,7 @@ def _switches(section: Section, name: str, ledger: Ledger) -> None:
     if (entry := options.get("exitcodes")) is not None:
         rule = SECTIONS["program"]["exitcodes"]
         try:
-            codes = sorted({whole(c) for c in _filled(entry.value, {}).split(",") if c.strip()})
+            codes = sorted({whole(c) for c in filled(entry.value, {}).split(",") if c.strip()})
         except ValueError:
             ledger.say(Kind.LOST, entry, "exit codes are numbers from 0 to 255, with commas between", program=name)
             return

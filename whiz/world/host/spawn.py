@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from whiz.core.value import replace, value
 from whiz.world import disk
 from whiz.world.host.cgroupfs import enter
 from whiz.world.host.command import PATH, bounded, command
+from whiz.world.host.output import output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +26,6 @@ _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHAPERONE = os.path.join(_HERE, "chaperone.py")
 _EXECSTEP = os.path.join(_HERE, "execstep.py")
 _ID = 64  # hexadecimal digits of a release's id
-_JOURNAL = "/run/systemd/journal/stdout"
 
 
 @value
@@ -156,7 +154,7 @@ def spawn(
         argv = [sys.executable, "-I", "-S", _CHAPERONE, outcome, lasting, "1" if settings else "0", *places, exe, *argv]
         exe = sys.executable
     env["WHIZ_RUN"] = mark
-    out = _output(program, log, account)
+    out = output(program, log, (account.uid, account.gid) if account.change else None)
     channel = -1
     try:
         cwd = program.cwd if settings is None else "/"
@@ -273,52 +271,6 @@ def _settings(program: Program, account: Who, seat: Seat | None = None, said: st
     if account.change:
         wish |= {"uid": account.uid, "gid": account.gid, "groups": os.getgrouplist(account.name, account.gid)}
     return json.dumps(wish)
-
-
-def _output(program: Program, log: str, account: Who) -> int:
-    """Open where output goes. A log that cannot be opened does not keep a program from running."""
-    if program.log.to == "journal":
-        return _journal(program.name)
-    if program.log.to == "file":
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            fd = os.open(log, flags, 0o640)
-        except OSError as exc:
-            _without_log(log, exc)
-            return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-        if account.change and os.getuid() == 0:
-            os.fchown(fd, account.uid, account.gid)  # opening /dev/stdout asks for it
-        return fd
-    return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-
-
-SAID: set[str] = set()  # directories of which it was said that nobody can write there
-
-
-@functools.cache
-def _warned(folder: str, words: str) -> None:
-    import logging  # noqa: PLC0415  a megabyte that who stays does not need
-
-    logging.getLogger("whiz.host").warning("%s: %s; output there is lost until this is mended", folder, words)
-
-
-def _without_log(log: str, exc: OSError) -> None:
-    """Say once that a log cannot be opened; the program runs all the same."""
-    if os.path.dirname(log) in SAID and exc.errno in (errno.EROFS, errno.ENOENT):
-        return
-    _warned(os.path.dirname(log), exc.strerror or str(exc))
-
-
-def _journal(name: str) -> int:
-    """Connect to journald as sd_journal_stream_fd does: a line each for identifier, unit, priority and four flags."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-        try:
-            s.connect(_JOURNAL)
-        except OSError as exc:
-            raise OSError(exc.errno, f"log.to is journal, but journald does not answer at {_JOURNAL}") from exc
-        s.shutdown(socket.SHUT_RD)
-        s.sendall(f"{name}\n\n6\n1\n0\n0\n0\n".encode())
-        return s.detach()
 
 
 def _words(exc: OSError, exe: str) -> str:
