@@ -78,7 +78,7 @@ CPU = Text(
 )
 COUNT = Text("a whole number of 1 or more", _whole(1), kinds=("int",))
 PATH = Text("an absolute path", _absolute, "^/")
-PLACE = Text("a path", _path, "^[^~]")  # a relative one counts from its file: whiz/core/manifest.py
+PLACE = Text("a path", _path, "^[^~]")  # a relative one counts from its file: whiz/core/entry.py
 USER = Text("a user or group name, or a number", kinds=("str", "int"))
 
 LIMITS = Record(
