@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import glob
 import os
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from whiz import __version__
 from whiz.core.errors import ManifestError, NewerFormat, Problem
 from whiz.core.model import Manifest, Program
-from whiz.core.value import replace, value
 from whiz.core.wire import FORMAT, dump, expect, load
 from whiz.world import disk
+from whiz.world.sources.loaded import Hooks, Loaded, as_now, fresh, hooks_of, matches, times
+
+__all__ = ["Loaded", "Source", "as_now", "fresh", "hooks_of"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,28 +25,6 @@ if TYPE_CHECKING:
 PATIENCE = 2.0  # s given to somebody who has the file open for writing
 _NAMES = ("whizzifest", "whizzifest.yaml", "whizzifest.yml")
 _DEEP = 8  # includes within includes
-
-
-Hooks: TypeAlias = tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
-
-
-@value
-class Loaded:
-    """The manifest in force. `problems` say why it is not what the file says now."""
-
-    manifest: Manifest
-    problems: tuple[Problem, ...] = ()
-    kept: str | None = None  # what keeping it as the last good failed with
-    changed: bool = False  # since the last good copy was made
-    texts: tuple[tuple[str, tuple[int, ...]], ...] = ()  # the files it was made of, as they were before they were read
-    globs: tuple[tuple[str, tuple[str, ...]], ...] = ()  # the patterns that named them, and what they found
-    busy: bool = False  # somebody is writing one of them just now
-    hooks: Hooks = ()  # event -> the commands that are told of it
-
-    @property
-    def stale(self) -> bool:
-        """Whether an older text than the file's is in force."""
-        return bool(self.problems)
 
 
 class Source:
@@ -130,7 +110,7 @@ class Source:
         self._globs = dict(globs) if isinstance(globs, dict) else {}
         if good.get("whiz") != __version__ or not isinstance(texts, dict) or not isinstance(globs, dict):
             return False
-        if any(_matches(pattern) != paths for pattern, paths in globs.items()):
+        if any(matches(pattern) != paths for pattern, paths in globs.items()):
             return False
         return all(self._text(path, missing="" if path == self._node else None) == text for path, text in texts.items())
 
@@ -172,7 +152,7 @@ class Source:
 
     def _layers(self, *, allow_empty: bool) -> list[Document]:
         """Return the node's own documents, then those released to it. Where there are such, it may have none."""
-        found, before = _matches(self._released), self._globs_before.get(self._released, [])
+        found, before = matches(self._released), self._globs_before.get(self._released, [])
         if self._released:
             self._globs[self._released] = found
         released = [p for p in found if os.path.basename(p) in _NAMES]
@@ -233,7 +213,7 @@ class Source:
     def _included(self, pattern: str, node: Node, document: Document) -> list[str]:
         """Return the files that a pattern means; report what may only be away for a moment, or by mistake."""
         whole = os.path.join(glob.escape(os.path.dirname(document.path)), pattern)
-        found = _matches(whole)
+        found = matches(whole)
         before = self._globs_before.get(whole, [])
         self._globs[whole] = found
         report = document.report
@@ -284,48 +264,7 @@ class Source:
         return "write one line per program, processName|destination, or name the file with -m"
 
 
-def fresh(loaded: Loaded) -> bool:
-    """Whether every file that a manifest was made of is as it was before it was read."""
-    return all(times(p) == was for p, was in loaded.texts) and all(tuple(_matches(g)) == f for g, f in loaded.globs)
-
-
-def as_now(loaded: Loaded) -> Loaded:
-    """Return it as if it had been read from the files as they are now: they were tried, and are not to be again."""
-    texts = tuple((p, times(p)) for p, _ in loaded.texts)
-    return replace(loaded, texts=texts, globs=tuple((g, tuple(_matches(g))) for g, _ in loaded.globs))
-
-
-def times(path: str) -> tuple[int, ...]:
-    """Return what changes whenever a file may have changed; of one that is not there, the system's error number."""
-    try:
-        st = os.stat(path)
-    except OSError as exc:
-        return (exc.errno or 0,)
-    return st.st_dev, st.st_ino, st.st_mode, st.st_uid, st.st_size, st.st_mtime_ns, st.st_ctime_ns
-
-
-def hooks_of(held: object) -> Hooks:
-    """Return the hooks that JSON holds; none where it is not of their shape."""
-    try:
-        return tuple((str(e), tuple(tuple(map(str, argv)) for argv in argvs)) for e, argvs in held)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        return ()
-
-
 def _programs(good: dict[str, object]) -> Manifest:
     programs = good["programs"]
     assert isinstance(programs, list)  # noqa: S101  checked when it was read
     return {p.name: p for p in (load(Program, d) for d in programs)}
-
-
-def _matches(pattern: str) -> list[str]:
-    """Return the files a path or glob means, sorted, without what editors leave beside them."""
-    droppings = ("~", ".swp", ".swo", ".swx", ".tmp", ".bak", ".orig", ".dpkg-dist", ".dpkg-old", ".dpkg-new")
-    found = sorted(os.path.abspath(p) for p in glob.glob(pattern) if disk.is_file(p))
-    if not glob.has_magic(pattern):
-        return found
-    return [
-        p
-        for p in found
-        if not p.endswith(droppings) and os.path.basename(p)[0] not in ".#" and os.path.basename(p) != "4913"
-    ]
