@@ -180,6 +180,9 @@ class FakeStore:
         name = run.program.name
         self.rows[name] = _kept((*(r for r in self.rows.get(name, ()) if r.id != run.id), run))
 
+    def catch_up(self) -> None:
+        return
+
     def forget(self, names: Iterable[str]) -> None:
         for name in names:
             runs = self.rows.get(name, ())

@@ -52,6 +52,7 @@ def observe(
 
 def learn(host: Host, store: Store, manifest: Manifest, clock: Clock, *, doubt: bool = False) -> None:
     """Look, and write down what that teaches."""
+    store.catch_up()
     known = {r.id: r for r in store.runs()}
     for run in observe(host, store, manifest, clock, doubt=doubt, answers=host.health.answers()):
         if known.get(run.id) != run:

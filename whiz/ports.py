@@ -77,6 +77,9 @@ class Store(Protocol):
     def save(self, run: Run) -> None:
         """Write one Run down."""
 
+    def catch_up(self) -> None:
+        """Write down what could not be written when it was learned."""
+
     def forget(self, names: Iterable[str]) -> None:
         """Drop the ended Runs of these services."""
 

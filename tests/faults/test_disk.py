@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import signal
 import subprocess
 import time
 from contextlib import contextmanager
@@ -186,6 +187,40 @@ def test_a_task_that_succeeded_on_a_full_disk_is_not_run_again(how: str, node: N
         until(lambda: node.whiz("apply").returncode == 0, "the success is recorded")
         assert node.whiz("apply").returncode == 0
         assert node.starts("t") == 1
+
+
+@root
+def test_what_was_learned_while_the_disk_was_full_is_written_when_it_is_not(node: Node) -> None:
+    """Nothing else happens that would have it written."""
+    node.wish(a={})
+    with small(node.home / "run"), open(node.home / "said", "w") as said:
+        process = subprocess.Popen([*WHIZ, "--home", str(node.home), "run"], env=ENV, stdout=said, stderr=said)
+        try:
+            until(lambda: "a" in node.mains(), "a runs")
+            before = node.mains()["a"]
+            fill(node.home / "run")
+            os.kill(before, signal.SIGKILL)
+            until(lambda: node.mains().get("a", before) != before, "a runs again")
+            until(lambda: "going on in memory" in (node.home / "said").read_text(), "that is said")
+            empty(node.home / "run")
+            until(lambda: _recorded(node, "a") == node.mains()["a"], "it is on record")
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _recorded(node: Node, name: str) -> int:
+    held = json.loads((node.home / f"run/runs/{name}.json").read_text())
+    return int(held["runs"][-1].get("proc", {"pid": 0})["pid"])
+
+
+def test_a_fact_that_was_cut_short_takes_no_other_with_it(node: Node) -> None:
+    node.wish(a={})
+    node.whiz("apply")
+    with (node.home / "state/history.jsonl").open("a") as history:
+        history.write('{"format": 1, "at": 5, "ev')
+    node.whiz("hold", "a")
+    assert "hold   a" in node.whiz("history").stdout
 
 
 # -- system calls that fail

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
+import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -189,6 +192,34 @@ def test_explain_knows_who_looks(node: Node, resident: Resident) -> None:
     assert "next look: at the next whiz apply" in node.whiz("explain", "a")
     resident()
     assert "next look: when something happens" in node.whiz("explain", "a")
+
+
+def test_nobody_reads_what_it_says(node: Node, until: Until) -> None:
+    """A reader that stopped reading stops nothing; what was not said is counted, and said when there is room."""
+    many = {f"f{i:02}": {"run": "/bin/false", "restart": {"delay": "10ms", "max_delay": "20ms"}} for i in range(30)}
+    node.yaml(json.dumps({"programs": {"a": {"run": "/bin/sleep 1000"}, **many}}))
+    end, mouth = os.pipe()
+    fcntl.fcntl(mouth, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen([*WHIZ, "--home", str(node.path), "run"], stdout=mouth, stderr=mouth)
+    os.close(mouth)
+    try:
+        until(
+            lambda: select.select([end], [], [], 0)[0] and len([f for f in node.facts() if f["event"] == "start"]) > 200
+        )
+        for _ in range(3):
+            before = node.pid("a")
+            os.kill(before, signal.SIGKILL)
+            until(lambda before=before: node.rows()["a"]["pid"] not in (before, None))
+        got = b""
+        while b"were dropped: nobody read them" not in got:
+            got += os.read(end, 65536)
+        assert re.search(rb"^whiz: [0-9]+ lines before this one were dropped", got, re.MULTILINE)
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        os.close(end)
+        process.kill()
+        process.wait()
 
 
 def test_closed_standard_streams_and_a_full_disk_for_its_words(node: Node, until: Until) -> None:

@@ -51,6 +51,7 @@ def _assumed(step: Start | Stop | Kill | Wait, last: dict[str, Run], now: float,
                 started=now,
                 nth=before.nth + 1 if before else 0,
                 proc=Proc(boot, -1 - n, 0),
+                ready=now if program.ready is not None else None,
             )
             yield replace(run, exited=now, exit=0, ended=now) if program.want is Want.DONE else run
         case Stop(run) | Kill(run):

@@ -33,6 +33,7 @@ CARES = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SI
 _STORM = 0.2  # s between two readings of a whizzifest that is edited without end
 _SPEW = 0.25  # s between looks at logs that grow fast, and how many bytes in that time are fast
 _FAST = 250_000
+_RETRY = 5.0  # s before what a disk refused is written again
 _CALM = 1.0  # s before the logs are listened to again
 
 
@@ -106,6 +107,8 @@ class Standing:
             again.append(_CALM if self._loaded.busy else _STORM)
         if coming := [s for _, s in self._node.wishes(manifest).coming]:
             again.append(self._alarmed(min(coming)))
+        if self._node.store.unwritten:
+            again.append(_RETRY)
         if self._node.host.watchful.polls:
             again.append(POLL)
         if self._hooks is not None:

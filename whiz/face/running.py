@@ -31,11 +31,13 @@ def run(args: argparse.Namespace) -> int:
     """Stay: take a turn whenever something happens."""
     from whiz.face.renewal import carried  # noqa: PLC0415
     from whiz.face.resident import Standing  # noqa: PLC0415
+    from whiz.face.unheard import never_wait  # noqa: PLC0415
     from whiz.keep import Told, keep  # noqa: PLC0415
 
     node = Node(args, act=True)
     if args.trial:
         return _trial(node)
+    never_wait()
     lock = carried()
     lock = node.lock() if lock is None else lock
     live = [r for r in node.store.runs() if r.live]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -63,6 +64,17 @@ class FileStore:
         for gone in {r.id for r in before} - {r.id for r in kept} | {r.id for r in kept if not r.live}:
             self._drop_outcome(name, gone)
 
+    def catch_up(self) -> None:
+        """Write down what is known only here, now that the disk may take it."""
+        for path in sorted(self.unwritten):
+            if path == self._calendar:
+                self._write_calendar()
+                continue
+            folder, name = os.path.split(path)
+            runs = (self._runs or {}).get(disk.unquoted(name.removesuffix(".json")), ())
+            here = tuple(r for r in runs if self._folders[r.program.want] == folder)
+            self._write(path, here, durable=folder == self._folders[Want.DONE])
+
     def forget(self, names: Iterable[str]) -> None:
         """Drop the ended Runs of services that no manifest names any more."""
         for name in names:
@@ -101,6 +113,7 @@ class FileStore:
             else:
                 os.unlink(path)
         except FileNotFoundError:
+            self.unwritten.discard(path)
             if runs:
                 self.unwritten.add(path)
                 self._complain(path, "its directory is gone; going on in memory")
@@ -240,11 +253,17 @@ class FileStore:
         if dict(reckoned) == self.reckoned():
             return
         self._reckoned = dict(reckoned)
-        held = {"format": FORMAT, "programs": {n: dump(r) for n, r in reckoned.items()}}
+        self._write_calendar()
+
+    def _write_calendar(self) -> None:
+        held = {"format": FORMAT, "programs": {n: dump(r) for n, r in self.reckoned().items()}}
         try:
             disk.write(self._calendar, json.dumps(held), durable=True)
         except OSError as exc:
+            self.unwritten.add(self._calendar)
             self._complain(self._calendar, f"{exc.strerror}; going on in memory")
+        else:
+            self.unwritten.discard(self._calendar)
 
     # -- history
 
@@ -259,11 +278,15 @@ class FileStore:
         facts = {"format": FORMAT, "at": round(time.time(), 3), **facts}
         if self.hear is not None:
             self.hear(facts)
-        line = json.dumps(facts, ensure_ascii=False) + "\n"
+        line = (json.dumps(facts, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                os.write(fd, line.encode(errors="backslashreplace"))
+                size = os.fstat(fd).st_size
+                if size and os.pread(fd, 1, size - 1) != b"\n":
+                    line = b"\n" + line  # the one before was cut short, and this one is not to be lost with it
+                if os.write(fd, line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 st = os.fstat(fd)
                 large = st.st_size > _HISTORY and os.stat(path).st_ino == st.st_ino  # nobody else has put it aside
             finally:
