@@ -66,7 +66,11 @@ class Node:
     def run(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run the command, as it would be from a timer."""
         done = subprocess.run(
-            [*COMMAND, words[0], "--home", str(self.path), *words[1:]], capture_output=True, text=True, check=False, **more
+            [*COMMAND, words[0], "--home", str(self.path), *words[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
+            **more,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done

@@ -112,7 +112,8 @@ class Repo:
 
     def pack(self, name: str, tree: Tree, old: str = "0") -> None:
         """Add the pack of these objects."""
-        held = {sha256(d).hexdigest(): d for d in (v[0] if isinstance(v, tuple) else v for v in tree.values()) if d}
+        plains = (v[0] if isinstance(v, tuple) else v for v in tree.values())
+        held = {sha256(d).hexdigest(): d for d in plains if isinstance(d, bytes) and d}
         plain = b"".join(f"{digest} {len(d)}\n".encode() + d for digest, d in held.items())
         self.put(f"d/{old}-{name}", zlib.compress(plain))
 

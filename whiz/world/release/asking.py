@@ -62,24 +62,24 @@ class Asking:
         return self.each(name, lambda m, fresh: check(self._counted(m, name, most, fresh=fresh)))
 
     def each(self, what: str, ask: Callable[[Mirror, bool], _T]) -> _T:
-        """Return what the first mirror gives that gives it well; raise Missing where none has it, ReleaseError."""
+        """Return what the first mirror gives that gives it well; raise Missing where those that answer have none."""
         said: list[str] = []
-        missing = True
+        missing = wrong = False
         for m in self.mirrors():
             if m.address in self._dead:
                 said.append(f"{m.address}: {self._dead[m.address]}")
-                missing = False
                 continue
             try:
                 found = self._patiently(m, ask)
             except ReleaseError as exc:
                 said.append(f"{m.address}: {exc}")
-                missing = missing and isinstance(exc, Missing)
+                missing = missing or isinstance(exc, Missing)
+                wrong = wrong or not isinstance(exc, (Missing, Broken))
             else:
                 with self._lock:
                     self.complaints += [f"{what}: {s}" for s in said if s not in self._told()]
                 return found
-        raise (Missing if missing else ReleaseError)(f"{what} cannot be had:\n  " + "\n  ".join(said))
+        raise (Missing if missing and not wrong else ReleaseError)(f"{what} cannot be had:\n  " + "\n  ".join(said))
 
     def _told(self) -> set[str]:
         """Return what was said of dead mirrors: once is enough."""

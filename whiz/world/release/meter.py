@@ -34,12 +34,42 @@ class Meter:
             self.begin()
 
 
+class Wire:
+    """A socket for http.client whose answers are metered. Like a real one it stays open for who still reads."""
+
+    def __init__(self, sock: socket.socket, meter: Meter) -> None:
+        self._sock, self._meter = sock, meter
+        self._readers, self._closed = 0, False
+
+    def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002  http.client reads bytes
+        """Return it as a file."""
+        self._meter.begin()
+        self._readers += 1
+        return io.BufferedReader(Metered(self, self._sock, self._meter), 65536)
+
+    def sendall(self, data: bytes) -> None:
+        """Send a request."""
+        self._sock.sendall(data)
+
+    def left(self) -> None:
+        """Take note that a reader is done."""
+        self._readers -= 1
+        if self._closed and not self._readers:
+            self._sock.close()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._closed = True
+        if not self._readers:
+            self._sock.close()
+
+
 class Metered(io.RawIOBase):
     """What http.client takes for a socket's file."""
 
-    def __init__(self, sock: socket.socket, meter: Meter) -> None:
+    def __init__(self, wire: Wire, sock: socket.socket, meter: Meter) -> None:
         super().__init__()
-        self._sock, self._meter = sock, meter
+        self._wire, self._sock, self._meter = wire, sock, meter
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -51,22 +81,8 @@ class Metered(io.RawIOBase):
         self._meter.count(size)
         return size
 
-
-class Wire:
-    """A socket for http.client whose answers are metered."""
-
-    def __init__(self, sock: socket.socket, meter: Meter) -> None:
-        self._sock, self._meter = sock, meter
-
-    def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002  http.client reads bytes
-        """Return it as a file."""
-        self._meter.begin()
-        return io.BufferedReader(Metered(self._sock, self._meter), 65536)
-
-    def sendall(self, data: bytes) -> None:
-        """Send a request."""
-        self._sock.sendall(data)
-
     def close(self) -> None:
-        """Let go of it."""
-        self._sock.close()
+        """Read no more."""
+        if not self.closed:
+            self._wire.left()
+        super().close()

@@ -74,9 +74,13 @@ class Web:
                     yield held
         finally:
             if not response.isclosed():
+                response.close()
                 self.close()  # what is left of it would be taken for the next answer
 
     def _read(self, response: http.client.HTTPResponse, name: str) -> bytes:
+        if response.length == 0:  # http.client's read1 does not say so to its connection
+            response.close()
+            return b""
         try:
             piece = response.read1(PIECE)
         except (OSError, http.client.HTTPException, ValueError) as exc:
@@ -111,8 +115,9 @@ class Web:
         try:
             response.read(65536)
         except (OSError, http.client.HTTPException, ValueError):
-            self.close()
-        if not response.isclosed():
+            response.close()
+        if not response.isclosed() or response.will_close:
+            response.close()
             self.close()
 
     def _allowed(self, at: str, location: str) -> str:
@@ -142,7 +147,8 @@ class Web:
                 connection.request("GET", target, headers=held)
                 return connection.getresponse()
             except (OSError, http.client.HTTPException, ValueError) as exc:
-                self._open.pop(where, None)
+                if (lost := self._open.pop(where, None)) is not None:
+                    lost.close()
                 if kept and not isinstance(exc, TimeoutError):
                     continue
                 kind = Refused if isinstance(exc, ssl.SSLCertVerificationError) else Broken
@@ -162,10 +168,14 @@ class Web:
             far = urlsplit(f"//{netloc}")
             connection.set_tunnel(far.hostname or "", far.port or 443)
         connection.absolute = proxy is not None and scheme == "http"  # type: ignore[attr-defined]
-        connection.connect()
-        if proxy is not None and scheme == "https":
-            far_name = urlsplit(f"//{netloc}").hostname
-            connection.sock = self._context().wrap_socket(connection.sock, server_hostname=far_name)
+        try:
+            connection.connect()
+            if proxy is not None and scheme == "https":
+                far_name = urlsplit(f"//{netloc}").hostname
+                connection.sock = self._context().wrap_socket(connection.sock, server_hostname=far_name)
+        except BaseException:
+            connection.close()
+            raise
         connection.sock.settimeout(meters.SILENCE)
         connection.sock = Wire(connection.sock, self._meter)  # type: ignore[assignment]
         self._open[scheme, netloc] = connection
