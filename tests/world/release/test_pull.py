@@ -244,7 +244,7 @@ def test_preflight_runs_in_the_new_tree_and_keeps_a_bad_one_from_the_flip(tmp_pa
     repo, node = fresh(tmp_path)
     node.pull()
     old = node.sound()
-    check = (b'#!/bin/sh\ntest "$PWD" = "$WHIZ_RELEASE" || exit 9\necho "no $1"\nexit 3\n',)
+    check = (b'#!/bin/sh\ntest "${PWD##*/}" = "$WHIZ_RELEASE" || exit 9\necho "no $1"\nexit 3\n',)
     repo.publish({"bin/check": check}, preflight=("bin/check", "camera"))
     judge = Judge(node, Verdict(True))
     done = node.pull(gate=judge)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from whiz.core.errors import ManifestError
 from whiz.core.keys import DURATION, PATH
+from whiz.core.release.gate import Rule
 from whiz.core.release.sshsig import public
 from whiz.core.shape import BAD, NAME, Key, Many, Node, Record, Report, Text, good_name
 from whiz.core.value import record
@@ -32,6 +33,7 @@ class Settings:
     mirrors: tuple[str, ...]
     poll: float = 300.0
     keep: int = 2  # good releases that stay, beside the one that runs and the one before
+    gate: Rule = Rule()
     ca: str | None = None  # who else may vouch for an https mirror: a file of certificates
 
 
@@ -81,11 +83,14 @@ def _poll(text: str) -> float:
     return found
 
 
-def _keep(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= _MOST:
-        raise ValueError(text)
-    return number
+def _count(most: int) -> Text:
+    def accept(text: str) -> int:
+        number = int(text)
+        if not 0 <= number <= most:
+            raise ValueError(text)
+        return number
+
+    return Text(f"a whole number from 0 to {most}", accept, kinds=("int",))
 
 
 _WORD = Text("a name of letters, digits, '.', '_' and '-'", _name, NAME.pattern, ("str", "int", "float"))
@@ -99,9 +104,20 @@ RECORD = Record(
         Key("poll", Text("a duration of 10s or more", _poll, kinds=DURATION.kinds), "How often is asked.", "5m"),
         Key(
             "keep",
-            Text(f"a whole number from 0 to {_MOST}", _keep, kinds=("int",)),
+            _count(_MOST),
             "How many good releases stay, beside the one that runs and the one before.",
             "2",
+        ),
+        Key(
+            "gate",
+            Record(
+                (
+                    Key("healthy", DURATION, "For so long all that a release changes must run well.", "20s"),
+                    Key("within", DURATION, "By then it must, counted from the switch.", "2m"),
+                    Key("restarts", _count(1000), "How often each may be restarted meanwhile.", "0"),
+                )
+            ),
+            "When a new release may stay.",
         ),
         Key("ca", PATH, "Certificates (PEM) that may vouch for https mirrors, beside the system's."),
     ),
@@ -123,4 +139,4 @@ def read(root: Node | None, report: Report) -> Settings:
                 report.at(place, f"{name}: at least one is needed")
     if report.problems:
         raise ManifestError(tuple(sorted(report.problems, key=lambda p: (p.line, p.column))))
-    return Settings(**{"channel": "stable"} | given)
+    return Settings(**{"channel": "stable"} | given | ({"gate": Rule(**given["gate"])} if "gate" in given else {}))

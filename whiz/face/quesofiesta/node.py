@@ -138,7 +138,8 @@ class Node:
     """What this machine has to do with quesofiesta."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.home: Home = home(getattr(args, "home", None))
+        self.given: str | None = getattr(args, "home", None)
+        self.home: Home = home(self.given)
         self._files = (f"{self.home.config}/{FILE}", f"{self.home.config}/node.yaml")
         self.stamp = stamp(self._files)  # before they are read
         self.settings: Settings = _settings(self._files[0])
@@ -158,17 +159,17 @@ class Node:
             groups=roles,
             stamp=self.stamp,
             gate=_gate(self),
-            named=lambda: named(self.home, self.store),
+            named=named,
             say=lambda text: voice.say(args, text),
             progress=_progress(args),
         )
 
 
-def _gate(node: Node) -> Gate:  # noqa: ARG001  the gate that watches its programs will look at it
+def _gate(node: Node) -> Gate:
     """Return who judges a release on trial."""
-    from whiz.world.release.health import Health  # noqa: PLC0415
+    from whiz.face.quesofiesta.watching import Watching  # noqa: PLC0415
 
-    return Health()
+    return Watching([] if node.given is None else ["--home", node.given], node.settings.gate)
 
 
 def _settings(path: str) -> Settings:
@@ -210,21 +211,19 @@ def _tree(path: str) -> tuple[YamlNode | None, Report]:
     return root, report
 
 
-def named(home: Home, store: Store) -> set[str]:
-    """Return the releases that what runs still names: a script's /proc exe is only python3."""
-    from whiz.world.store import FileStore  # noqa: PLC0415
-
-    start, found = f"{os.path.realpath(store.path)}/releases/", set()
-    for run in FileStore(home.records, home.tasks, home.state, mend=False).runs():
-        if not run.live:
+def named() -> set[str]:
+    """Return the releases that something runs of: whiz writes it into the environment of what it starts."""
+    found, mark = set(), b"WHIZ_RELEASE="
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
             continue
-        held = run.program
-        words = [*held.argv, held.cwd, *(v for _, v in (*held.env_defaults, *held.env)), *held.files]
-        for word in words:
-            _, there, rest = str(word).partition(start)
-            if there and is_digest(rest[:64]):
-                found.add(rest[:64])
-    return found
+        try:
+            with open(f"/proc/{name}/environ", "rb") as f:
+                held = [word for word in f.read().split(b"\0") if word.startswith(mark)]
+        except OSError:
+            continue  # it has ended, or is another user's, who runs nothing of ours
+        found |= {os.fsdecode(word.removeprefix(mark)) for word in held}
+    return {release for release in found if is_digest(release)}
 
 
 def _progress(args: argparse.Namespace) -> Callable[[int, int], object]:

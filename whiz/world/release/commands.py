@@ -35,7 +35,7 @@ def run(argv: Iterable[str], folder: str, within: float = WITHIN) -> Ran:
     if "/" in words[0]:
         words[0] = os.path.join(path, words[0])
     env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-    env |= {"HOME": os.environ.get("HOME", "/"), "WHIZ_RELEASE": path}
+    env |= {"HOME": os.environ.get("HOME", "/"), "WHIZ_RELEASE": os.path.basename(path)}
     try:
         process = subprocess.Popen(  # noqa: S603  a signed release says so
             words,
