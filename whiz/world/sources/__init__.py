@@ -152,11 +152,18 @@ class Source:
 
     def _layers(self, *, allow_empty: bool) -> list[Document]:
         """Return the node's own documents, then those released to it. Where there are such, it may have none."""
+        from whiz.core.manifest import Document  # noqa: PLC0415
+        from whiz.core.shape import Report  # noqa: PLC0415
+
         found, before = matches(self._released), self._globs_before.get(self._released, [])
         if self._released:
             self._globs[self._released] = found
         released = [p for p in found if os.path.basename(p) in _NAMES]
         alone = not os.path.lexists(self.path) and (allow_empty or self.path not in self._before)
+        if alone and before and not found and self.path not in self._before:
+            return [
+                Document(self.path, None, Report(self.path))
+            ]  # all that there was, was released, and is meant to be gone
         documents = [] if released and alone else list(self._documents(self.path, 0, []))
         for i, path in enumerate(released, 1):
             for document in self._documents(path, 0, []):
