@@ -160,11 +160,10 @@ class Source:
             self._globs[self._released] = found
         released = [p for p in found if os.path.basename(p) in _NAMES]
         alone = not os.path.lexists(self.path) and (allow_empty or self.path not in self._before)
-        if alone and before and not found and self.path not in self._before:
-            return [
-                Document(self.path, None, Report(self.path))
-            ]  # all that there was, was released, and is meant to be gone
-        documents = [] if released and alone else list(self._documents(self.path, 0, []))
+        if alone and (released or (before and self.path not in self._before)):  # all there is, or was, was released
+            documents = [] if released else [Document(self.path, None, Report(self.path))]
+        else:
+            documents = list(self._documents(self.path, 0, []))
         for i, path in enumerate(released, 1):
             for document in self._documents(path, 0, []):
                 document.layer = i
