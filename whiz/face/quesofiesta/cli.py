@@ -42,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         voice.deafen()
         return 141
+    except OSError as exc:
+        return fail(words, WhizError(f"{exc.filename or 'a file'}: {exc.strerror}"))
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:
