@@ -68,7 +68,8 @@ def unpinned(channel: Channel, host: str, issue: Issue) -> Channel:
 
 def label_for(day: str, known: Iterable[str]) -> str:
     """Return a label of a day that is not known yet: 2026-11-25.1."""
-    numbers = [int(n) for n in (label.removeprefix(f"{day}.") for label in known) if n.isdigit()]
+    behind = [label.removeprefix(f"{day}.") for label in known if label.startswith(f"{day}.")]
+    numbers = [int(n) for n in behind if n.isascii() and n.isdigit()]
     return f"{day}.{max(numbers, default=0) + 1}"
 
 

@@ -8,6 +8,7 @@ import zipfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from whiz.core.errors import UsageError, WhizError
 from whiz.core.release.release import ReleaseError
 from whiz.world.disk import sync
 from whiz.world.release import objects
@@ -26,7 +27,8 @@ def names(repository: Repository, channel: str) -> Iterator[str]:
     """Yield what a node may ask for that follows this channel, the channel last."""
     said = repository.channel(channel)
     if said is None:
-        raise ReleaseError(f"there is no channel {channel!r}")
+        known = ", ".join(repository.channels()) or "none yet"
+        raise UsageError(f"there is no channel {channel!r}\nhint: channels here: {known}")
     yield from (f"root/{n}" for n in repository.versions())
     held: set[str] = set()
     for _, offer in said.releases:
@@ -55,7 +57,7 @@ def write(repository: Repository, channel: str, path: str) -> int:
                 f"{path}: the file system takes no file larger than {_FAT} bytes (FAT); use exFAT"
             ) from exc
         raise
-    except ReleaseError:
+    except WhizError:
         with suppress(OSError):
             os.unlink(temporary)
         raise

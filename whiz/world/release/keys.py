@@ -122,12 +122,12 @@ def _named(key: str) -> str:
 
 def _reason(said: str) -> str:
     """Say what ssh-keygen means."""
+    if "UNPROTECTED PRIVATE KEY FILE" in said:
+        return "its file can be read by others: chmod 600 it"
     if "incorrect passphrase" in said:
         return "its file wants a passphrase, and there is no terminal to ask for it, or it was wrong"
     if "No private key found" in said or "No such file" in said:
         return "its private half is neither in a key file here nor in ssh-agent"
-    if "UNPROTECTED PRIVATE KEY FILE" in said:
-        return "its file can be read by others: chmod 600 it"
     return said.splitlines()[-1]
 
 

@@ -24,7 +24,7 @@ _KNOWN = re.compile(
     rf"/(root/\d{{1,19}}|channel/{_NAME}|history/{_NAME}/\d{{1,19}}|m/{_DIGEST}|o/[0-9a-f]{{2}}/{_DIGEST}"
     rf"|d/(0|{_DIGEST})-{_DIGEST})"
 )
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(?!-$)(\d{0,18})-(\d{0,18})", re.ASCII)
 _IDLE = 15  # s that a connection may be silent
 _MOST = 64  # connections at a time; more wait to be taken
 _log = logging.getLogger("whiz.serve")
