@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +19,6 @@ from whiz.world.release.publishing import Done, Publisher, begin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
     from whiz.world.release.repository import Repository
 
 Found = dict[str, tuple[str, bytes | str]]  # path -> kind, content or target
@@ -62,6 +62,13 @@ class Master:
             self.put("also.py", f"print('also', {n})")
             done.append(self.publish(f"v{n}", note=f"the {n}."))
         return done
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Return a directory in memory, where there is one: much here waits until a disk has everything."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as found:
+        yield Path(found)
 
 
 @pytest.fixture

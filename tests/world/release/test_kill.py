@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,14 +15,9 @@ from whiz.world.release.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from tests.world.release.conftest import Master
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """Return a directory in memory, where there is one: killed is not without power, and nothing waits for a disk."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as found:
-        yield Path(found)
 
 
 @pytest.fixture
