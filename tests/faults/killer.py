@@ -100,12 +100,12 @@ class Killer:
         with open(self._out, encoding="utf-8", errors="replace") as f:
             return f.read()
 
-    def _ask(self, request: dict[str, object]) -> dict[str, int]:
+    def _ask(self, request: dict[str, object]) -> dict[str, Any]:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
-        answer: dict[str, int] = json.loads(self._server.stdout.readline())
+        answer: dict[str, Any] = json.loads(self._server.stdout.readline())
         return answer
 
 

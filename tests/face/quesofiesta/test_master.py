@@ -139,7 +139,7 @@ def test_build_writes_nothing_and_says_the_id_that_publish_gives(shell: Shell) -
 def test_publish_and_what_is_told_of_it(shell: Shell) -> None:
     shell.released("print(1)", "print(2)")
     said = shell.run("history", "--repo", "repo")
-    assert [line.split()[0] for line in said.splitlines()][0] == "NUMBER"
+    assert said.startswith("NUMBER ")
     assert [re.split(r"\s{2,}", line)[2] for line in said.splitlines()] == ["LABEL", "v1", "v2"]
     assert said.splitlines()[-1].endswith("the 2.")
     held = shell.json("history", "--repo", "repo", "-n", "1")["history"]
@@ -265,7 +265,7 @@ def test_bundle(shell: Shell) -> None:
 
 def test_serve_until_interrupted(shell: Shell) -> None:
     shell.released("print(1)")
-    words = [QUESOFIESTA, "serve", "--repo", "repo", "--port", "0", "--bind", "127.0.0.1"]
+    words = [str(QUESOFIESTA), "serve", "--repo", "repo", "--port", "0", "--bind", "127.0.0.1"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         told = re.match(r"serving .*/repo at http://127\.0\.0\.1:(\d+); Ctrl-C ends it\n", running.stdout.readline())
@@ -303,6 +303,21 @@ def test_every_command_has_help_and_a_function() -> None:
         assert callable(getattr(import_module("whiz.face.quesofiesta.master"), name))
     done = subprocess.run([QUESOFIESTA], capture_output=True, text=True, check=False)
     assert (done.returncode, "hint: quesofiesta --help" in done.stderr) == (2, True)
+
+
+def test_the_docs_say_how_to_check_without_quesofiesta(shell: Shell) -> None:
+    shell.released("print(1)")
+    text = (Path(__file__).parents[3] / "docs" / "releases.md").read_text()
+    script = text.partition("```sh\n")[2].partition("```")[0]
+    assert "ssh-keygen -Y verify" in script
+
+    def check() -> int:
+        return subprocess.run(["sh", "-e", "-c", script], cwd="repo", capture_output=True, check=False).returncode
+
+    assert check() == 0
+    path = shell.place / "repo/channel/stable"
+    path.write_text(path.read_text().replace("the 1.", "the 2."))
+    assert check() != 0
 
 
 def test_whiz_loads_nothing_of_it() -> None:

@@ -19,6 +19,7 @@ from whiz.world.release.publishing import Done, Publisher, begin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from whiz.world.release.repository import Repository
 
 Found = dict[str, tuple[str, bytes | str]]  # path -> kind, content or target

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import zipfile
 from typing import TYPE_CHECKING
@@ -68,9 +67,7 @@ def test_a_channel_that_is_not_there(master: Master, tmp_path: Path) -> None:
         bundle.write(master.repository, "beta", str(tmp_path / "x"))
 
 
-def test_a_stick_that_takes_no_large_files_says_so(
-    master: Master, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stick_that_takes_no_large_files_says_so(master: Master, tmp_path: Path) -> None:
     import resource
     import signal
 
@@ -87,7 +84,6 @@ def test_a_stick_that_takes_no_large_files_says_so(
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert list(tmp_path.glob("*.whiz*")) + list(tmp_path.glob(".*.new")) == []
-    assert errno.EFBIG
 
 
 def test_a_stick_that_is_not_there(master: Master) -> None:

@@ -22,19 +22,8 @@ if TYPE_CHECKING:
 def openssh_believes(path: Path, payload: bytes, block: bytes, key: str, role: str) -> bool:
     (path / "allowed").write_text(f"master {key}\n")
     (path / "sig").write_bytes(block)
-    words = [
-        "ssh-keygen",
-        "-Y",
-        "verify",
-        "-f",
-        path / "allowed",
-        "-I",
-        "master",
-        "-n",
-        f"whiz-{role}",
-        "-s",
-        path / "sig",
-    ]
+    who = ("-f", f"{path}/allowed", "-I", "master", "-n", f"whiz-{role}", "-s", f"{path}/sig")
+    words = ["ssh-keygen", "-Y", "verify", *who]
     return subprocess.run(words, input=payload, capture_output=True, check=False).returncode == 0
 
 

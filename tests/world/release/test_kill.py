@@ -97,7 +97,7 @@ def test_rotate(master: Master, killer: Killer) -> None:
     assert states > 10
 
 
-def test_init(master: Master, killer: Killer, tmp_path: Path) -> None:
+def test_init(killer: Killer, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     words = ("init", f"{place}/repo", "--app", "app", "--keys")

@@ -21,8 +21,8 @@ from whiz.core.release.trust import Root
 from whiz.core.value import replace
 from whiz.world.release import keys, objects, tree
 from whiz.world.release.checking import check
-from whiz.world.release.publishing import Publisher, after, begin
 from whiz.world.release.pruning import prune
+from whiz.world.release.publishing import Publisher, after, begin
 from whiz.world.release.repository import Repository, create, nearest
 
 if TYPE_CHECKING:
@@ -347,7 +347,7 @@ def test_gc_keeps_what_is_offered_or_was_lately(master: Master) -> None:
     assert check(master.repository).problems == ()
     assert check(master.repository).spare == 0
     assert len(master.repository.history("stable")) == 4, "the history stays"
-    with pytest.raises(ReleaseError, match="is not in .*: gc removed it"):
+    with pytest.raises(ReleaseError, match=r"is not in .*: gc removed it"):
         master.publisher.offer("stable", "v2", second.id, "")
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from whiz.core.release.release import Entry, ReleaseError
-from whiz.world.release import tree
 from whiz.world.release.tree import Taste, read
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypat
                 f.write("more")
         return found
 
-    monkeypatch.setattr(tree.os, "fstat", fstat)
+    monkeypatch.setattr(os, "fstat", fstat)
     assert "'log' changes while it is read: build again when nothing writes to it" in refused(tmp_path)
     assert len(calls) == 6, "three tries, each looked at before and after"
 
@@ -156,7 +155,7 @@ def test_a_file_that_changes_once_is_read_again(tmp_path: Path, monkeypatch: pyt
             path.write_text("two, longer")
         return found
 
-    monkeypatch.setattr(tree.os, "fstat", fstat)
+    monkeypatch.setattr(os, "fstat", fstat)
     assert read(str(tmp_path)).entries[0].digest == sha256(b"two, longer").hexdigest()
 
 
@@ -172,12 +171,10 @@ def test_a_tree_that_changes_behind_the_reader_is_refused(tmp_path: Path, what: 
         seen.append(files)
         if files == 2:  # b is read last; a or b has been read, whichever came first
             first = tmp_path / ("b/1" if what != "add" else "b/2")
-            if what == "edit":
-                first.write_text("new")
-            elif what == "add":
-                first.write_text("new")
-            else:
+            if what == "remove":
                 first.unlink()
+            else:
+                first.write_text("new")
 
     with pytest.raises(ReleaseError, match="changes while the tree is read"):
         read(str(tmp_path), progress=meanwhile)
