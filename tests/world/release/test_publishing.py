@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
+import tracemalloc
 import zlib
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -183,6 +186,36 @@ def test_a_file_that_changed_since_it_was_read_stops_the_publish(master: Master)
     assert master.repository.channels() == []
     assert os.listdir(master.repository.file("o")) == []
     assert not os.path.exists(master.repository.file(".new"))
+
+
+def test_a_large_file_is_stored_in_constant_memory(master: Master) -> None:
+    with open(master.put("big"), "wb") as f:
+        f.truncate(100_000_000)  # sparse
+    tracemalloc.start()
+    done = master.publish()
+    found = check(master.repository)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (done.size, found.problems) == (100_000_000, ())
+    assert done.stored < 200_000
+    assert most < 10_000_000
+
+
+def test_a_disk_that_is_full_names_the_repository_and_leaves_nothing(master: Master) -> None:
+    master.put("big", os.urandom(300_000))
+    before = contents(master.repository.path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    taken = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as said:
+            master.publish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, taken)
+    assert said.value.filename == master.repository.path
+    assert contents(master.repository.path) == before
+    master.publish()
 
 
 def test_one_at_a_time(master: Master) -> None:

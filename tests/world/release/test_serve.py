@@ -224,6 +224,19 @@ def test_a_client_that_goes_away_in_the_middle_hurts_nobody(repo: Path) -> None:
         assert ask(port, "/channel/stable")[0] == 200
 
 
+def test_without_an_address_it_listens_on_both_kinds(repo: Path) -> None:
+    with Server(str(repo), "", 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        assert ask(server.server_port, "/root/1")[0] == 200
+        if socket.has_dualstack_ipv6():
+            with closing(http.client.HTTPConnection("::1", server.server_port, timeout=30)) as c:
+                c.request("GET", "/root/1")
+                assert c.getresponse().read() == b"root"
+        server.shutdown()
+        thread.join()
+
+
 def test_what_master_published_is_served(master: Master) -> None:
     done = master.three()[2]
     with running(master.repository.path) as port:

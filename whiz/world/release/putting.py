@@ -30,7 +30,9 @@ class Batch:
         os.mkdir(self._scratch, 0o755)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
+        if isinstance(exc, OSError) and exc.filename is None:
+            exc.filename = self._repo  # a write does not say where
         clean(self._repo)  # a full disk needs every byte
 
     def open(self, name: str) -> BinaryIO:

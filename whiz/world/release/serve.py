@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import stat
 import threading
 from hashlib import sha256
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from whiz import __version__
-
-if TYPE_CHECKING:
-    import socket
 
 _DIGEST = r"[0-9a-f]{64}"
 _NAME = r"(?!\.)[A-Za-z0-9._-]{1,200}"
@@ -39,16 +37,12 @@ class Server(ThreadingMixIn, HTTPServer):
     def __init__(self, repo: str, address: str, port: int, most: int = _MOST) -> None:
         self.repo = os.path.realpath(repo)
         self._free = threading.BoundedSemaphore(most)
-        if ":" in address or not address:
-            import socket  # noqa: PLC0415
-
+        if ":" in address or (not address and socket.has_dualstack_ipv6()):
             self.address_family = socket.AF_INET6
         super().__init__((address, port), Handler)
 
     def server_bind(self) -> None:
         """Listen on both kinds of address where none is said."""
-        import socket  # noqa: PLC0415
-
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
