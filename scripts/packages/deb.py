@@ -38,7 +38,7 @@ PACKAGES = {  # Debian's names of what the wheel requires
 COMMAND = """#!/usr/bin/python3 -I
 import sys
 
-from whiz.face.cli import main
+from whiz.face.{face} import main
 
 sys.exit(main())
 """
@@ -80,8 +80,9 @@ def depends(about: email.message.Message) -> str:
 
 
 def fill(top: Path, version: str, epoch: int) -> None:
-    """Add what a wheel has no place for: the command, its manual page, completions, and what Debian asks for."""
-    put(top / "usr/bin/whiz", COMMAND)
+    """Add what a wheel has no place for: the commands, a manual page, completions, and what Debian asks for."""
+    for name, face in (("whiz", "cli"), ("quesofiesta", "quesofiesta.cli")):
+        put(top / "usr/bin" / name, COMMAND.format(face=face))
     put(top / "usr/share/man/man1/whiz.1.gz", packed(page(version, epoch)))
     doc = top / "usr/share/doc/whiz"
     put(doc / "changelog.gz", packed(changelog(version, epoch)))

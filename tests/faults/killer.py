@@ -9,6 +9,7 @@ stands between fork and exec is among the schedules. The child then goes on, or 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -20,7 +21,8 @@ import pkgutil
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+import zlib
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -40,21 +42,25 @@ MARK = signal.SIGWINCH  # ignored by default; the traced child raises it before 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One command of whiz. `code`: its exit status, None when it was killed; `between`: children before their exec."""
+    """One command of whiz. `code`: its exit status, None when it was killed; `between`: children before their exec.
+
+    `changes`: the stops at which what is watched was seen to have changed.
+    """
 
     code: int | None
     stops: int = 0
     marks: int = 0
     between: int = 0
+    changes: tuple[int, ...] = ()
 
 
 class Killer:
     """The warm process, as its user sees it."""
 
-    def __init__(self, out: str) -> None:
+    def __init__(self, out: str, main: str = "whiz.face.cli") -> None:
         from tests.faults.outside import ENV
 
-        self._out = out
+        self._out, self._main = out, main
         self._server = subprocess.Popen(
             [sys.executable, "-P", os.path.abspath(__file__)],
             env=ENV,
@@ -77,7 +83,13 @@ class Killer:
 
         With `freeze` the children that stand between fork and exec at that moment stay there until `release`.
         """
-        return Turn(**self._ask({"args": args, "out": self._out, "after": after, "stop": stop, "freeze": freeze}))
+        asked = {"args": args, "out": self._out, "main": self._main}
+        return Turn(**self._ask(asked | {"after": after, "stop": stop, "freeze": freeze}))
+
+    def watch(self, path: str, *args: str) -> Turn:
+        """Run one command to its end, looking at a directory at each of its stops."""
+        asked = {"args": args, "out": self._out, "main": self._main, "watch": path}
+        return Turn(**self._ask(asked | {"after": 0, "stop": 10**9, "freeze": False}))
 
     def release(self) -> None:
         """Let the frozen children go on."""
@@ -88,12 +100,12 @@ class Killer:
         with open(self._out, encoding="utf-8", errors="replace") as f:
             return f.read()
 
-    def _ask(self, request: dict[str, object]) -> dict[str, int]:
+    def _ask(self, request: dict[str, object]) -> dict[str, Any]:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
-        answer: dict[str, int] = json.loads(self._server.stdout.readline())
+        answer: dict[str, Any] = json.loads(self._server.stdout.readline())
         return answer
 
 
@@ -117,6 +129,31 @@ def _resume(request: int, pid: int, number: int = 0) -> None:
             raise
 
 
+def listing(path: str) -> frozenset[tuple[str, int]]:
+    """Return the names of what is in a directory and the checksums of what is in that: what tells its states apart."""
+    found = set()
+    for folder, folders, files in os.walk(path):
+        found |= {(f"{folder}/{n}", -1) for n in folders}
+        for name in files:
+            with contextlib.suppress(FileNotFoundError), open(f"{folder}/{name}", "rb") as f:  # a thread may go on
+                found.add((f"{folder}/{name}", zlib.crc32(f.read())))
+    return frozenset(found)
+
+
+class Watch:
+    """Notes the stops at which a directory was seen to have changed."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._last = listing(path) if path else None
+        self.changes: list[int] = []
+
+    def look(self, stop: int) -> None:
+        if self._path and (now := listing(self._path)) != self._last:
+            self._last = now
+            self.changes.append(stop)
+
+
 class Server:
     def __init__(self) -> None:
         self._frozen: list[int] = []
@@ -130,8 +167,10 @@ class Server:
             elif request["stop"] is None:
                 answer = Turn(code(os.waitpid(self.fork(request, trace=False), 0)[1]))
             else:
+                watch = Watch(request.get("watch"))
                 pid = self.fork(request, trace=True)
-                answer = self.trace(pid, request["after"], request["stop"], request["freeze"])
+                answer = self.trace(pid, request["after"], request["stop"], request["freeze"], watch.look)
+                answer = replace(answer, changes=tuple(watch.changes))
             sys.stdout.write(json.dumps(asdict(answer)) + "\n")
             sys.stdout.flush()
         self._let_go()
@@ -151,8 +190,7 @@ class Server:
             out = os.open(str(request["out"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             for have, want in ((null, 0), (out, 1), (out, 2)):
                 os.dup2(have, want)
-            from whiz.face.cli import main
-
+            main = importlib.import_module(request.get("main", "whiz.face.cli")).main
             args = request["args"]
             assert isinstance(args, list)
             if trace:
@@ -210,11 +248,13 @@ class Server:
 
     def _kill(self, whiz: int, children: set[int], stopped: int, freeze: bool) -> int:
         """Kill whiz; let its children go on, or keep them where they stand; return how many there are."""
+        threads = {int(n) for n in os.listdir(f"/proc/{whiz}/task")} - {whiz}
         os.kill(whiz, signal.SIGKILL)
-        while os.WIFSTOPPED(os.waitpid(whiz, WALL)[1]):
-            continue
+        for one in (*threads, whiz):  # whose end is told only when that of each thread was
+            while os.WIFSTOPPED(os.waitpid(one, WALL)[1]):
+                continue
         between = 0
-        for child in children:
+        for child in children - threads:
             status = STOPPED if child == stopped else os.waitpid(child, WALL)[1]
             if not os.WIFSTOPPED(status):
                 continue

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
             logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         return _command(args.command)(args)
     except WhizError as exc:
-        return _fail(argv, exc)
+        return fail(argv, exc)
     except KeyboardInterrupt:
         voice.warn("interrupted; programs go on")
         return 130
@@ -114,7 +114,7 @@ def _as_root() -> None:
         return  # a root without the rights of root: what the caller has stays
 
 
-def _fail(words: list[str] | None, exc: WhizError) -> int:
+def fail(words: list[str] | None, exc: WhizError) -> int:
     """Say what went wrong, as JSON too where that was asked for."""
     if "--json" in (sys.argv if words is None else words):
         said = {"version": voice.VERSION, "error": str(exc), "exit": exc.code}

@@ -23,12 +23,15 @@ _MODES = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Raises what is wrong with a call, where argparse would exit."""
+
     def error(self, message: str) -> NoReturn:
+        """Raise it."""
         raise UsageError(f"{message}\nhint: {self.prog} --help")
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
+class Help(argparse.RawDescriptionHelpFormatter):
     """Lays help out for 80 columns: asking how many there are loads shutil, 3 ms of every quiet turn."""
 
     def __init__(self, prog: str) -> None:
@@ -49,7 +52,8 @@ def _interval(text: str) -> float:
     return seconds
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """Return a whole number, not below 0."""
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
@@ -105,7 +109,7 @@ def _telling_options(name: str, add: Callable[..., argparse.Action]) -> None:
     if name in ("logs", "history", "events"):
         if name != "history":
             add("-f", "--follow", action="store_true", help="go on as it comes")
-        add("-n", "--lines", type=_count, default=20, help="how many lines (default: 20)")
+        add("-n", "--lines", type=count, default=20, help="how many lines (default: 20)")
     if name == "import":
         add("files", metavar="FILE", nargs="+", help="what to read; - is stdin")
         add("--format", choices=_FORMATS, help="what it is, where name and text do not tell")
@@ -127,11 +131,11 @@ def _boot_options(name: str, add: Callable[..., argparse.Action]) -> None:
 
 def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser of `whiz` with the commands among these words; with all where there are none."""
-    raw = _Help
-    parser = _Parser(prog="whiz", description=MAIN, epilog=f"{EXAMPLES}\n{EXIT_CODES}", formatter_class=raw)
+    raw = Help
+    parser = Parser(prog="whiz", description=MAIN, epilog=f"{EXAMPLES}\n{EXIT_CODES}", formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"whiz {__version__}")
     _globals(parser)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     for name in [n for n in COMMANDS if n in words] or COMMANDS:  # each costs 0.6 ms
         short, text = COMMANDS[name]
         sub = commands.add_parser(name, help=short, description=text, epilog=EXIT_CODES, formatter_class=raw)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
 VERSION = 1  # of every JSON that whiz prints
+NAME = "whiz"  # who speaks; quesofiesta says its own
 
 
 def wants_json(args: argparse.Namespace) -> bool:
@@ -37,6 +38,6 @@ def say(args: argparse.Namespace, text: str) -> None:
 def warn(text: str) -> None:
     """Print a problem."""
     try:
-        print(f"whiz: {text}", file=sys.stderr)  # noqa: T201
+        print(f"{NAME}: {text}", file=sys.stderr)  # noqa: T201
     except OSError:
         return  # nobody hears us

@@ -1,0 +1,56 @@
+"""The `quesofiesta` command: words in, exit status out."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from whiz.core.errors import WhizError
+from whiz.face import voice
+from whiz.face.cli import fail
+from whiz.face.quesofiesta.helptext import room
+from whiz.face.quesofiesta.parser import build_parser
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    voice.NAME = "quesofiesta"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    os.umask(0o022)
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        args = build_parser(words).parse_args(words)
+        if getattr(args, "verbose", False):
+            import logging  # noqa: PLC0415
+
+            logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        return _command(args.command)(args)
+    except WhizError as exc:
+        return fail(words, exc)
+    except KeyboardInterrupt:
+        voice.warn("interrupted")
+        return 130
+    except BrokenPipeError:
+        voice.deafen()
+        return 141
+    except OSError as exc:
+        return fail(words, WhizError(f"{exc.filename or 'a file'}: {exc.strerror}"))
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """Return what carries out a command: the function of its name, in the module that has it; imported only now."""
+    carry: Callable[[argparse.Namespace], int] = getattr(import_module(f"whiz.face.quesofiesta.{room(name)}"), name)
+    return carry
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""The commands of `quesofiesta` and what each takes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from whiz import __version__
+from whiz.core.words import size
+from whiz.face.parser import Help, Parser, count
+from whiz.face.quesofiesta.helptext import COMMANDS, EXAMPLES, EXIT_CODES, MAIN, MASTER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Add = Callable[..., argparse.Action]
+
+_PORT = 8088
+_BUILDS = ("build", "publish")
+_CHANGES = ("publish", "rollback", "pin", "unpin", "promote")
+_CHANNEL = ("publish", "history", "rollback", "pin", "unpin", "bundle", "diff")
+
+
+def _bytes(text: str) -> int:
+    try:
+        return size(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 50MB") from None
+
+
+def _globals(parser: argparse.ArgumentParser) -> None:
+    """Add the options that may stand before or behind the command."""
+    add = parser.add_argument_group("everywhere").add_argument
+    quiet = argparse.SUPPRESS
+    add("--json", action="store_true", default=quiet, help="print JSON, with a version number")
+    add("-q", "--quiet", action="store_true", default=quiet, help="print problems only")
+    add("-v", "--verbose", action="store_true", default=quiet, help="log what is done to stderr")
+
+
+def _master(name: str, add: Add) -> None:
+    """Add what one of the master's commands takes."""
+    if name == "init":
+        add("repo", metavar="DIR", help="where the repository shall be")
+        add("--app", metavar="NAME", required=True, help="what it holds releases of")
+    else:
+        text = "the repository (default: this directory or the nearest above it)"
+        add("--repo", metavar="DIR", default="", help=text)
+    if name in (*_CHANGES, "init", "rotate"):
+        add("--keys", metavar="DIR", default="", help="where keys lie (default: ~/.config/whiz/keys/REPOSITORY)")
+    if name in ("init", "rotate"):
+        kind = {"metavar": "FILE", "action": "append", "default": []}
+        add("--root-key", **kind, help="a public key that may change the key set; may be given again")
+        add("--key", **kind, help="a public key that signs releases and channels")
+        add("--release-key", **kind, help="one that signs releases only")
+        add("--channel-key", **kind, help="one that signs channels only")
+    if name == "rotate":
+        add("--new-key", action="store_true", help="make a new key that signs releases and channels")
+        add("--new-root-key", action="store_true", help="make a new root key")
+    if name in _BUILDS:
+        _building(add)
+    if name == "publish":
+        add("--label", metavar="LABEL", default="", help="its name (default: date and number: 2026-11-25.1)")
+    if name in _CHANNEL:
+        add("--channel", metavar="NAME", default="stable", help="which channel (default: stable)")
+    if name in _CHANGES:
+        add("-m", "--note", metavar="NOTE", default="", help="what is to be known of it")
+    _rest(name, add)
+
+
+def _building(add: Add) -> None:
+    """Add what a release is made from."""
+    add("source", metavar="DIR", help="what was built")
+    add("--preflight", metavar="COMMAND", default="", help="run in the new release before nodes switch to it")
+    add("--health", metavar="COMMAND", default="", help="run after they did; failing turns them back")
+    add("--exclude", metavar="PATTERN", action="append", default=[], help="leave out such paths (*.o, tests)")
+    add(
+        "--allow",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="take such paths though they look secret or large",
+    )
+    add("--large", metavar="SIZE", type=_bytes, default=50_000_000, help="what counts as large (default: 50MB)")
+
+
+def _rest(name: str, add: Add) -> None:
+    """Add what only one of the master's commands takes."""
+    if name == "diff":
+        add("old", metavar="A", help="a label, an id, or a directory")
+        add("new", metavar="B", help="likewise")
+    if name == "history":
+        add("-n", "--lines", type=count, default=20, help="how many (default: 20)")
+    if name == "rollback":
+        add("label", metavar="LABEL", nargs="?", default="", help="what to offer (default: the one before)")
+    if name in ("pin", "unpin"):
+        add("host", metavar="HOST", help="a host's name, as its node.yaml has it")
+    if name == "pin":
+        add("release", metavar="RELEASE", help="a label, or an id")
+    if name == "promote":
+        add("source", metavar="FROM", help="the channel that offers it")
+        add("target", metavar="TO", help="the channel that shall")
+    if name == "gc":
+        add("--keep", metavar="N", type=count, default=10, help="how much of each history (default: 10)")
+        add("--dry-run", action="store_true", help="say it; remove nothing")
+    if name == "bundle":
+        add("file", metavar="FILE", help="what to write")
+    if name == "serve":
+        add("--port", type=count, default=_PORT, help=f"where (default: {_PORT})")
+        add("--bind", metavar="ADDRESS", default="", help="on which address only (default: all)")
+
+
+def _node(name: str, add: Add) -> None:
+    """Add what one of a node's commands takes."""
+
+
+def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser with the commands among these words; with all where there are none."""
+    parser = Parser(prog="quesofiesta", description=MAIN, epilog=f"{EXAMPLES}\n{EXIT_CODES}", formatter_class=Help)
+    parser.add_argument("--version", action="version", version=f"quesofiesta {__version__}")
+    _globals(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    for name in [n for n in COMMANDS if n in words] or COMMANDS:
+        short, text = COMMANDS[name]
+        sub = commands.add_parser(name, help=short, description=text, epilog=EXIT_CODES, formatter_class=Help)
+        _globals(sub)
+        (_master if name in MASTER else _node)(name, sub.add_argument)
+    return parser
