@@ -1,4 +1,4 @@
-"""Lines to hosts: the one module that knows fabric, and paramiko below it."""
+"""Lines to hosts, through fabric and paramiko below it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from whiz.world.fleet.pool import GREETING
 try:
     import fabric
     import paramiko
+
+    from whiz.world.fleet.known import Known
 except ImportError as exc:
     raise UsageError(f"whiz fleet needs fabric: pip install 'whiz[master]' ({exc})") from exc
 
@@ -49,11 +51,8 @@ class Lines:
     """Connections, each opened once. `known`: files of host keys; a host whose key is in none is refused."""
 
     def __init__(self, known: Sequence[str]) -> None:
-        self._known = [os.path.expanduser(p) for p in known]
-        self._keys = paramiko.HostKeys()
-        for path in self._known:
-            with suppress(FileNotFoundError):
-                self._keys.load(path)
+        self._file = os.path.expanduser(known[0])  # where who is missing would be added
+        self._known = Known(known)
         self._open: dict[Host, fabric.Connection] = {}
         self._shut: dict[Host, Exception] = {}  # jump hosts that led nowhere: none waits for one a second time
         self._locks: dict[Host, threading.Lock] = {}
@@ -131,9 +130,9 @@ class Lines:
             },
         )
         where = host.address if host.port == PORT else f"[{host.address}]:{host.port}"
-        for kind, key in (self._keys.lookup(where) or {}).items():
-            line.client.get_host_keys().add(where, kind, key)
-        line.client.set_missing_host_key_policy(_Refuse(host, self._known[0]))
+        for key in self._known.keys(where):
+            line.client.get_host_keys().add(where, key.get_name(), key)
+        line.client.set_missing_host_key_policy(_Refuse(host, self._file))
         try:
             line.open()
         except paramiko.BadHostKeyException as exc:
