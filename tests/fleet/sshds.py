@@ -106,7 +106,7 @@ class Hosts:
         """Write the whizzifest of a host."""
         (self.dir / name / "whiz-home" / "whizzifest.yaml").write_text(text)
 
-    def begin(self, *words: str) -> subprocess.Popen[str]:
+    def begin(self, *words: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start `whiz fleet` as the master, and return the process."""
         env = {**os.environ, "HOME": str(self.home), "USER": getpass.getuser()}
         env.pop("SSH_AUTH_SOCK", None)
@@ -118,7 +118,7 @@ class Hosts:
             cwd=self.home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
 

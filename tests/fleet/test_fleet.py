@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -330,5 +332,26 @@ def test_without_fabric_it_says_what_to_do(tmp_path: Path) -> None:
     words = ["--home", str(tmp_path), "fleet", "check"]
     done = subprocess.run([sys.executable, "-c", code, *words], check=False, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "whiz fleet needs fabric: pip install 'whiz[master]'" in done.stderr
+    assert "whiz fleet needs fabric: apt-get install python3-fabric, or pip install 'whiz[master]'" in done.stderr
     assert WHIZ.exists()
+
+
+def test_a_terminal_shows_who_is_waited_for(hosts: Hosts) -> None:
+    """While one has answered and the other has not, and nothing of it once all have."""
+    hosts.up("quick", script="#!/bin/sh\necho '{\"version\": 1}'\n")
+    folder = hosts.dir / "slow"
+    hosts.up("slow", script=f"#!/bin/sh\nwhile ! [ -e {folder}/go ]; do sleep 0.1; done; echo '{{\"version\": 1}}'\n")
+    ours, theirs = pty.openpty()
+    asked = hosts.begin("check", stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while b"1 of 2 answered, quick last; waiting for slow" not in shown:
+        shown += os.read(ours, 1000)
+    (folder / "go").touch()
+    out, _ = asked.communicate(timeout=100)
+    with suppress(OSError):  # so a terminal ends whose other side is closed
+        while piece := os.read(ours, 1000):
+            shown += piece
+    os.close(ours)
+    assert shown.endswith(b"\r\x1b[2K")
+    assert out.endswith("2 hosts: 2 ok\n")

@@ -25,7 +25,9 @@ try:
 
     from whiz.world.fleet.known import Known
 except ImportError as exc:
-    raise UsageError(f"whiz fleet needs fabric: pip install 'whiz[master]' ({exc})") from exc
+    raise UsageError(
+        f"whiz fleet needs fabric: apt-get install python3-fabric, or pip install 'whiz[master]' ({exc})"
+    ) from exc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +115,7 @@ class Lines:
             turn.keep(sock)
         user = host.user or getpass.getuser()
         keys = [os.path.expanduser(k.replace("%d", "~")) for k in host.keys]
-        limit = {"banner_timeout": turn.left, "auth_timeout": turn.left, "channel_timeout": turn.left}
+        limit = {"banner_timeout": turn.left, "auth_timeout": turn.left}
         line = fabric.Connection(
             host.address,
             user=user,
