@@ -160,7 +160,7 @@ def test_what_is_no_sshd_is_said(hosts: Hosts) -> None:
         out, _ = asked.communicate(timeout=100)
     (said,) = json.loads(out)["hosts"]
     assert said["state"] == "failed"
-    assert said["why"].startswith("what is there speaks no ssh with us")
+    assert said["why"].startswith("ssh with it fails: ")
 
 
 def test_another_whiz_is_told_apart(hosts: Hosts) -> None:
@@ -197,11 +197,15 @@ def test_by_way_of_another(hosts: Hosts) -> None:
     hosts.name("dead", hosts.address())
     hosts.name("behind", hosts.address(), jump="dead")
     hosts.name("deep", hosts.address(), jump="gate")
+    hosts.up("wall", config="AllowTcpForwarding no")
+    hosts.name("hidden", "127.0.1.1", jump="wall")
     code, said = hosts.answers("exec", "--to", "in*,behind,deep", "--", "echo", "a  b")
     assert code == 4
+    code, hidden = hosts.answers("exec", "--to", "hidden", "true")
+    assert (code, hidden["hidden"]["why"]) == (1, "not reached from the jump host wall: administratively prohibited")
     assert [said[n]["stdout"] for n in ("in1", "in2", "in3")] == ["a  b\n"] * 3
     assert said["behind"]["why"] == "the jump host dead: connection refused"
-    assert str(said["deep"]["why"]).startswith("not reached from the jump host gate")
+    assert said["deep"]["why"] == "not reached from the jump host gate: connect failed"
     assert (folder / "log").read_text().count("Accepted publickey") == 1
 
 
@@ -253,10 +257,13 @@ def test_ctrl_c_tells_the_truth(hosts: Hosts) -> None:
 
 def test_a_key_in_the_fleet_file(hosts: Hosts) -> None:
     key = hosts.key.rename(hosts.home / "own")
-    hosts.up("with", key="own")
+    hosts.up("with", key=["gone", "own"], vars={"a": [1, {"b": 2}]})
     hosts.up("without")
     code, said = hosts.answers("exec", "true")
     assert (code, said["with"]["state"], said["without"]["state"]) == (1, "ok", "failed")
+    hosts.name("missing", "127.0.1.1", key="none", vars={"a": [1, {"b": 2}]})
+    code, said = hosts.answers("exec", "--to", "missing", "true")
+    assert (code, said["missing"]["why"]) == (1, f"no key to log in with: {hosts.home}/none cannot be read")
     key.rename(hosts.key)
 
 
@@ -264,14 +271,15 @@ def test_hosts_of_other_files(hosts: Hosts) -> None:
     """An Ansible inventory with its group_vars, an ssh config, and both included."""
     hosts.up("pi")
     home = hosts.home
-    (home / "hosts.ini").write_text("[cameras]\ncam[1:2]\n[other]\npi2\n")
+    (home / "hosts.ini").write_text("[cameras]\ncam[1:2]\n[other]\npi.2\n")
     (home / "group_vars").mkdir()
     (home / "group_vars" / "cameras.yml").write_text("ansible_user: lens\nshade: 3\n")
     (home / "group_vars" / "all.yml").write_text("whiz_path: /opt/whiz\n")
     (home / "host_vars" / "cam2").mkdir(parents=True)
+    (home / "host_vars" / "pi.2.yml").write_text("ansible_port: 24\n")
     (home / "host_vars" / "cam2" / "main.yml").write_text("ansible_host: 10.0.0.2\n")
     (home / ".ssh" / "config").write_text("Include more\nHost cam1\n  HostName 10.0.0.1\n")
-    (home / ".ssh" / "more").write_text("Host far\n  User deb\n  ProxyJump pi@gate\nHost *.x\n")
+    (home / ".ssh" / "more").write_text("Host far\n  User deb\n  ProxyJump pi@gate\nHost pi.*\n  User dot\n")
     for file in ("hosts.ini", "~/.ssh/config"):
         (home / "both.yaml").write_text("include: [hosts.ini, ~/.ssh/config]\nhosts: {own: }\n")
         code, out, err = hosts.fleet("hosts", "--json", "--fleet", file)
@@ -279,14 +287,15 @@ def test_hosts_of_other_files(hosts: Hosts) -> None:
     code, out, err = hosts.fleet("hosts", "--json", "--fleet", "both.yaml")
     assert (code, err) == (0, "")
     held = {h["host"]: h for h in json.loads(out)["hosts"]}
-    assert list(held) == ["own", "cam1", "cam2", "pi2", "far"]
+    assert list(held) == ["own", "cam1", "cam2", "pi.2", "far"]
     assert [(held[n]["address"], held[n]["user"]) for n in ("cam1", "cam2", "far")] == [
         ("10.0.0.1", "lens"), ("10.0.0.2", "lens"), ("far", "deb"),
     ]  # fmt: skip
     assert held["cam2"]["vars"] == {"shade": 3}
+    assert (held["pi.2"]["port"], held["pi.2"]["user"]) == (24, "dot")
     assert held["cam2"]["whiz"] == "/opt/whiz"
     assert held["far"]["jump"] == ["pi@gate"]
-    assert json.loads(out)["groups"] == {"cameras": ["cam1", "cam2"], "other": ["pi2"]}
+    assert json.loads(out)["groups"] == {"cameras": ["cam1", "cam2"], "other": ["pi.2"]}
 
 
 def test_mistakes_and_where_they_are(hosts: Hosts) -> None:

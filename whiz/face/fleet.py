@@ -172,5 +172,5 @@ def _fact(fact: dict[str, object]) -> str:
 
     try:
         return fact_line(fact)
-    except (TypeError, ValueError, OverflowError, OSError):
+    except (TypeError, ValueError, AttributeError, OverflowError, OSError):
         return str(fact)

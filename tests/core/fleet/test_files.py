@@ -380,6 +380,13 @@ def test_mistakes_of_an_ssh_config() -> None:
     assert [p.line for p in report.problems] == [1, 3, 4]
 
 
+def test_an_ssh_config_that_includes_itself_ends() -> None:
+    report = Report("/c", ["Include c", "Host a", "User pi"])
+    held = sshconfig.lines(report, lambda _: [report])
+    assert sshconfig.options("a", held) == {"user": "pi"}
+    assert {p.message for p in report.problems} == {"includes go deeper than 16 files"}
+
+
 def test_data_stays_data() -> None:
     document = tree("a: {b: [true, no, ~, 1_0, 1.5, .inf, x]}")
     assert document.root is not None

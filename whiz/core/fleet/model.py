@@ -31,6 +31,11 @@ class Host:
     timeout: float = TIMEOUT
 
     @property
+    def route(self) -> tuple[object, ...]:
+        """What tells the way to it from every other: two hosts with one route are one."""
+        return (self.address, self.port, self.user, *(hop.route for hop in self.jump))
+
+    @property
     def place(self) -> str:
         """Where it is, as ssh spells it."""
         where = f"[{self.address}]" if ":" in self.address else self.address

@@ -54,10 +54,9 @@ def once(hosts: tuple[Host, ...]) -> tuple[tuple[Host, ...], tuple[tuple[str, st
     first: dict[object, str] = {}
     kept, same = [], []
     for host in hosts:
-        place = (host.address, host.port, host.user, tuple((j.address, j.port, j.user) for j in host.jump))
-        if place in first:
-            same.append((host.name, first[place]))
+        if host.route in first:
+            same.append((host.name, first[host.route]))
         else:
-            first[place] = host.name
+            first[host.route] = host.name
             kept.append(host)
     return tuple(kept), tuple(same)

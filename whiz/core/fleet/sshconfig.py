@@ -14,6 +14,7 @@ from whiz.core.value import value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_DEEP = 16  # includes within includes, as ssh has it
 _OURS = {"user": "user", "port": "port", "proxyjump": "jump", "hostname": "address"}
 
 
@@ -30,10 +31,12 @@ class Line:
 
 def lines(report: Report, include: Callable[[str], Iterable[Report]]) -> list[Line]:
     """Return every line that counts, includes in their place."""
-    return _lines(report, include, ("*",))
+    return _lines(report, include, ("*",), 0)
 
 
-def _lines(report: Report, include: Callable[[str], Iterable[Report]], patterns: tuple[str, ...] | None) -> list[Line]:
+def _lines(
+    report: Report, include: Callable[[str], Iterable[Report]], patterns: tuple[str, ...] | None, depth: int
+) -> list[Line]:
     found: list[Line] = []
     for number, text in enumerate(report.lines, 1):
         here = Node("str", text.strip(), number, len(text) - len(text.lstrip()) + 1)
@@ -51,10 +54,12 @@ def _lines(report: Report, include: Callable[[str], Iterable[Report]], patterns:
                 found.append(Line(patterns, "host", words, here, report))
             case "match":
                 patterns = ("*",) if [w.lower() for w in words] == ["all"] else None
+            case "include" if depth >= _DEEP:
+                report.at(here, f"includes go deeper than {_DEEP} files")
             case "include":
                 for each in words:
                     for below in include(each):
-                        found += _lines(below, include, patterns)
+                        found += _lines(below, include, patterns, depth + 1)
             case name:
                 found.append(Line(patterns, name, words, here, report))
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from whiz.core.errors import UsageError
 from whiz.core.fleet import ansible, ansible_ini, fleetfile, sshconfig
-from whiz.core.fleet.draft import Draft, fleet
+from whiz.core.fleet.draft import ALL, Draft, fleet
 from whiz.core.manifest import Document
 from whiz.core.shape import Node, Report, unique
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _DEEP = 8  # includes within includes
 _MOST = 16 * 2**20  # bytes of one file
-_SSH = re.compile(r"^\s*(host|match|include)[\s=]", re.IGNORECASE | re.MULTILINE)
+_ENDS = re.compile(r"\.(ya?ml|json)$")
+_SSH = re.compile(r"^\s*host\s+[^=\n]+$", re.IGNORECASE | re.MULTILINE)
+_SECTION = re.compile(r"^\s*\[", re.MULTILINE)
 
 
 class Files:
@@ -32,6 +34,7 @@ class Files:
         self._reports: list[Report] = []
         self._draft = Draft()
         self._read: set[str] = set()
+        self._parts: dict[str, Report] = {}  # what ssh's own Include named
 
     def load(self, path: str) -> Fleet:
         """Return the fleet that a file names; raise ManifestError with every mistake of every file."""
@@ -78,7 +81,7 @@ class Files:
                 self._includes(document, depth)
         elif text.startswith("#!"):
             report.at(Node("str", text, 1, 1), "a script is not run", "write its answer to a file, and name that")
-        elif _SSH.search(text):
+        elif _SSH.search(text) and not _SECTION.search(text):
             for line in sshconfig.names(held := sshconfig.lines(report, self._included)):
                 for name in line.words:
                     self._draft.host(name, line.node, line.report).take(sshconfig.options(name, held))
@@ -97,31 +100,24 @@ class Files:
                 self._file(path, (node, document.report), depth + 1)
 
     def _included(self, pattern: str) -> list[Report]:
-        """Return the files that an Include of ssh's means, each of them once."""
+        """Return the files that an Include of ssh's means."""
         path = os.path.join(os.path.dirname(self._ssh), os.path.expanduser(pattern))
-        fresh = [p for p in sorted(glob.glob(path)) if ("ssh " + p) not in self._read]
-        self._read.update("ssh " + p for p in fresh)
-        return [self._report(p, None) for p in fresh]
+        for file in (found := sorted(glob.glob(path))):
+            if file not in self._parts:
+                self._parts[file] = self._report(file, None)
+        return [self._parts[file] for file in found]
 
     def _variables(self, path: str) -> None:
         """Add what stands in group_vars/ and host_vars/ beside an inventory."""
         for folder, among in (("group_vars", self._draft.groups), ("host_vars", self._draft.hosts)):
-            for name in sorted(
-                os.listdir(there) if os.path.isdir(there := f"{os.path.dirname(path)}/{folder}") else ()
-            ):
-                stem, _, end = name.partition(".")
-                files = (
-                    sorted(glob.glob(f"{there}/{name}/*")) if os.path.isdir(f"{there}/{name}") else [f"{there}/{name}"]
-                )
-                if folder == "group_vars" and stem == "all":
-                    self._draft.group("all", Node("str", "all", 0, 0), Report(path))
-                key = name if os.path.isdir(f"{there}/{name}") or end not in ("yml", "yaml", "json") else stem
-                if key not in among and stem not in among:
-                    continue
-                for file in files:
+            for place in sorted(glob.glob(f"{glob.escape(os.path.dirname(path))}/{folder}/*")):
+                whose = os.path.basename(place)
+                files = sorted(glob.glob(f"{glob.escape(place)}/*")) if os.path.isdir(place) else [place]
+                whose = whose if os.path.isdir(place) else _ENDS.sub("", whose)
+                if folder == "group_vars" and whose == ALL:
+                    self._draft.group(ALL, Node("str", ALL, 0, 0), Report(path))
+                for file in files if whose in among else ():
                     report = self._report(file, None)
                     root = self._parse_yaml("\n".join(report.lines), report)
                     if root is not None and root.kind == "map":
-                        ansible.take(
-                            among[key if key in among else stem], list(unique(root, report)), report, self._draft
-                        )
+                        ansible.take(among[whose], list(unique(root, report)), report, self._draft)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import getpass
 import hashlib
 import logging
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 MOST = 8 * 2**20  # bytes of output that are kept of one host; beyond them we hang up
 _PIECE = 32768
+_PROHIBITED = 1  # RFC 4254, 5.1: the jump host forwards nothing
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it prints what we tell in our own words
 
@@ -55,9 +57,9 @@ class Lines:
     def __init__(self, known: Sequence[str]) -> None:
         self._file = os.path.expanduser(known[0])  # where who is missing would be added
         self._known = Known(known)
-        self._open: dict[Host, fabric.Connection] = {}
-        self._shut: dict[Host, Exception] = {}  # jump hosts that led nowhere: none waits for one a second time
-        self._locks: dict[Host, threading.Lock] = {}
+        self._open: dict[object, fabric.Connection] = {}
+        self._shut: dict[object, Exception] = {}  # jump hosts that led nowhere: none waits for one a second time
+        self._locks: dict[object, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def run(self, turn: Turn, command: str) -> Reply:
@@ -65,11 +67,12 @@ class Lines:
         host = turn.host
         try:
             line = self._reach(host, turn)
-            turn.keep(channel := line.create_session())
-            turn.ask()
-            channel.exec_command(command)
-            channel.shutdown_write()
-            return _listen(channel, host.name)
+            with line.create_session() as channel:
+                turn.keep(channel)
+                turn.ask()
+                channel.exec_command(command)
+                channel.shutdown_write()
+                return _listen(channel, host.name)
         except Offline as exc:
             return Reply(host.name, fate=Fate.OFFLINE, why=str(exc))
         except Refused as exc:
@@ -78,23 +81,23 @@ class Lines:
             return Reply(host.name, fate=Fate.FAILED, why=f"the connection broke: {exc or type(exc).__name__}")
 
     def close(self) -> None:
-        """Close every connection."""
-        for line in self._open.values():
+        """Close every connection. paramiko's own way waits for a thread of each, a tenth of a second at worst."""
+        for line in tuple(self._open.values()):
             with suppress(Exception):
-                line.close()
+                line.transport.sock.close()
 
     def _reach(self, host: Host, turn: Turn) -> fabric.Connection:
         """Return an open connection; those by way of the same hosts share the way."""
         with self._lock:
-            lock = self._locks.setdefault(host, threading.Lock())
+            lock = self._locks.setdefault(host.route, threading.Lock())
         with lock:
-            if host in self._open and self._open[host].is_connected:
-                return self._open[host]
+            if host.route in self._open and self._open[host.route].is_connected:
+                return self._open[host.route]
             if not host.jump:
                 line = self._log_in(host, _dial(host, min(turn.left, GREETING)), turn)
             else:
                 line = self._log_in(host, _by_way_of(self._way(host, turn), host, turn.left), turn)
-            self._open[host] = line
+            self._open[host.route] = line
             return line
 
     def _way(self, host: Host, turn: Turn) -> fabric.Connection:
@@ -102,11 +105,11 @@ class Lines:
         *before, last = host.jump
         hop = replace(last, jump=tuple(before))
         try:
-            if hop in self._shut:
-                raise self._shut[hop]
+            if hop.route in self._shut:
+                raise self._shut[hop.route]
             return self._reach(hop, turn)
         except (Offline, Refused) as exc:
-            self._shut[hop] = exc
+            self._shut[hop.route] = exc
             raise type(exc)(f"the jump host {last.name}: {exc}") from exc
 
     def _log_in(self, host: Host, sock: socket.socket | paramiko.Channel, turn: Turn) -> fabric.Connection:
@@ -114,7 +117,7 @@ class Lines:
         if turn.host.name == host.name:
             turn.keep(sock)
         user = host.user or getpass.getuser()
-        keys = [os.path.expanduser(k.replace("%d", "~")) for k in host.keys]
+        keys = _keys(host)
         limit = {"banner_timeout": turn.left, "auth_timeout": turn.left}
         line = fabric.Connection(
             host.address,
@@ -144,7 +147,7 @@ class Lines:
             with_keys = f" with {', '.join(host.keys)}" if host.keys else ""
             raise Refused(f"it does not let {user} in{with_keys}: {exc}") from exc
         except (paramiko.SSHException, EOFError) as exc:
-            raise Refused(f"what is there speaks no ssh with us: {exc or 'it hangs up'}") from exc
+            raise Refused(f"ssh with it fails: {exc or 'it hangs up'}") from exc
         except OSError as exc:
             raise Offline(_said(exc)) from exc
         return line
@@ -174,7 +177,17 @@ def _dial(host: Host, seconds: float) -> socket.socket:
     except socket.gaierror as exc:
         raise Offline(f"no address for {host.address}: {exc.strerror}") from exc
     except (OSError, UnicodeError) as exc:
-        raise Offline(_said(exc)) from exc
+        ours = isinstance(exc, OSError) and exc.errno in (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM)
+        raise (Refused if ours else Offline)(_said(exc)) from exc
+
+
+def _keys(host: Host) -> list[str]:
+    """Return the files of its keys that are there, as ssh does; not one is an error."""
+    named = [os.path.expanduser(k.replace("%d", "~")) for k in host.keys]
+    there = [k for k in named if os.access(k, os.R_OK)]
+    if named and not there:
+        raise Refused(f"no key to log in with: {', '.join(named)} cannot be read")
+    return there
 
 
 def _by_way_of(way: fabric.Connection, host: Host, seconds: float) -> paramiko.Channel:
@@ -184,6 +197,9 @@ def _by_way_of(way: fabric.Connection, host: Host, seconds: float) -> paramiko.C
             "direct-tcpip", (host.address, host.port), ("", 0), timeout=seconds
         )
         return made
+    except paramiko.ChannelException as exc:
+        kind = Refused if exc.code == _PROHIBITED else Offline
+        raise kind(f"not reached from the jump host {host.jump[-1].name}: {exc.text.lower()}") from exc
     except (paramiko.SSHException, OSError, EOFError) as exc:
         raise Offline(f"not reached from the jump host {host.jump[-1].name}: {_said(exc)}") from exc
 
