@@ -11,6 +11,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def main() -> int:
     args = parser.parse_args()
     place = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick else DOCS
     sizes = [5] if args.quick else [int(n) for n in args.hosts.split(",")]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that was started is ended
     began, loads = time.strftime("%Y-%m-%d %H:%M"), [os.getloadavg()[0]]
     with tempfile.TemporaryDirectory(prefix="whiz-bench-") as room:
         python = _peers(f"{room}/peers")
@@ -125,7 +127,7 @@ def _subjects(hosts: Hosts, python: str, n: int) -> dict[str, Subject]:
     (home / "inventory.py").write_text(f"hosts = {lines!r}\n")
     bin_ = os.path.dirname(python)
     xargs = f"xargs -P {FORKS} -L 1 sh -c 'ssh -F {home}/ssh_config \"$0\" {{}} ' <{home}/names"
-    ping = [f"{bin_}/ansible", "all", "-i", f"{home}/hosts.ini", "-m", "ping", "-f", str(FORKS), "-o"]
+    ping = [f"{bin_}/ansible", "all", "-i", f"{home}/hosts.ini", "-m", "ping", "-f", str(FORKS)]
     ansible = {
         "ANSIBLE_SSH_ARGS": f"-F {home}/ssh_config -o ControlMaster=auto -o ControlPersist=60s",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": f"{home}/cp",
