@@ -42,11 +42,20 @@ def page(version: str, epoch: int) -> str:
     subs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001  no other way
     for name, sub in subs.choices.items():
         known = {tuple(a.option_strings) for a in parser._actions}  # noqa: SLF001
-        parts += [f".SS {name}", raw(sub.description or ""), *options(sub, known)]
+        parts += [f".SS {name}", raw(sub.description or ""), *options(sub, known), *actions(sub)]
     parts += [".SH EXIT STATUS", raw(EXIT_CODES.partition("\n")[2]), ".SH FILES"]
     for path, what in FILES:
         parts += [".TP", rf"\fB{path}\fR", plain(what)]
     return "\n".join([*parts, ".SH SEE ALSO", SEE]) + "\n"
+
+
+def actions(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the words that may follow a command, with what each means."""
+    out = []
+    for subs in (a for a in parser._actions if isinstance(a, argparse._SubParsersAction)):  # noqa: SLF001
+        for choice in subs._choices_actions:  # noqa: SLF001
+            out += [".TP", rf"\fB{choice.dest}\fR", plain(choice.help or "")]
+    return out
 
 
 def options(parser: argparse.ArgumentParser, known: set[tuple[str, ...]] = frozenset()) -> list[str]:  # type: ignore[assignment]

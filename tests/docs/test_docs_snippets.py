@@ -42,10 +42,11 @@ class Block:
     @property
     def manifest(self) -> bool:
         """Whether it is a whizzifest in full."""
-        named = self.title is not None and self.title != "node.yaml"
+        other = self.title in ("node.yaml", "fleet.yaml")
+        named = self.title is not None and not other
         return (
             self.language == "whizzifest"
-            or (self.language == "yaml" and self.title != "node.yaml")
+            or (self.language == "yaml" and not other)
             or (self.language == "text" and named)
         )
 
@@ -123,6 +124,17 @@ def test_whizzifests_are_valid_unless_called_refused(path: Path) -> None:
                 build([document], identity)
         else:
             assert build([document], identity), f"{block.place}: names no program"
+
+
+def test_fleet_files_are_valid(tmp_path: Path) -> None:
+    from whiz.world.fleet.files import Files
+
+    (tmp_path / "hosts.ini").write_text("")
+    shown = [b for path in DOCS for b in blocks(path) if b.title == "fleet.yaml"]
+    assert shown
+    for block in shown:
+        (tmp_path / "fleet.yaml").write_text(block.text)
+        assert Files(parse_yaml, "/dev/null").load(f"{tmp_path}/fleet.yaml").hosts
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)

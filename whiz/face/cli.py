@@ -46,6 +46,10 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
         from whiz.face.importing import carry as ported  # noqa: PLC0415
 
         return ported
+    if name == "fleet":
+        from whiz.face.fleet import carry as fleet  # noqa: PLC0415
+
+        return fleet
     from whiz.face import commands  # noqa: PLC0415
 
     if (found := getattr(commands, name, None)) is None:

@@ -205,6 +205,22 @@ examples:
   whiz doctor --json | jq '.findings[] | select(.grade != "ok")'
 """,
     ),
+    "fleet": (
+        "ask many hosts at once, over ssh",
+        """\
+Ask the whiz of each host, over ssh, and show one table of what they say. The hosts
+stand in fleet.yaml, beside the whizzifest; --fleet also takes an Ansible inventory
+or an ssh config. Host keys are checked and nobody is asked for a password. Exit
+status: 1 when a host failed, else 4 when one was offline, else 3 when one has not
+converged yet, else 0.
+
+examples:
+  whiz fleet hosts
+  whiz fleet check --to cameras
+  whiz fleet restart web --to 'pi*:!pi7' -j 8
+  whiz fleet exec --fleet inventory.ini -- uptime
+""",
+    ),
     "import": (
         "print a whizzifest made of other supervisors' files",
         """\

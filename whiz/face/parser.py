@@ -140,5 +140,9 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         short, text = COMMANDS[name]
         sub = commands.add_parser(name, help=short, description=text, epilog=EXIT_CODES, formatter_class=raw)
         _globals(sub)
+        if name == "fleet":
+            from whiz.face.fleetparser import options  # noqa: PLC0415
+
+            options(sub, _globals, (_seconds, _count))
         _options(name, sub.add_argument)
     return parser

@@ -16,6 +16,7 @@ _shtab_whiz_commands() {
     doctor:'Look for what makes whiz work less well than it could: the clock, the kernel, the'
     events:'Every start, exit, error, stop, kill, crash loop, hold … as one line of JSON, the'
     explain:'The wish, the facts, the decision and when whiz will look again.'
+    fleet:'Ask the whiz of each host, over ssh, and show one table of what they say. The hosts'
     history:'Print starts, stops and ends with their reasons. What is kept is bounded.'
     hold:'Stop the programs and keep them down until unhold; a hold survives whiz and'
     import:'Read supervisord.conf, a Procfile, pm2'"'"'s ecosystem file, systemd'"'"'s units, the older'
@@ -30,6 +31,23 @@ _shtab_whiz_commands() {
     uninstall:'Remove what install made. Programs go on; whiz stop ends them.'
   )
   _describe 'whiz commands' _commands
+}
+
+_shtab_whiz_fleet_commands() {
+  local _commands=(
+    apply:'Take turns on each until every wish holds.'
+    check:'What would happen on each.'
+    doctor:'Examine each machine.'
+    exec:'Run any command: whiz fleet exec -- uptime.'
+    history:'What happened.'
+    hold:'Stop programs and keep them down.'
+    hosts:'List who is meant; ask nobody.'
+    logs:'A program'"'"'s newest output.'
+    restart:'End programs and start them anew.'
+    status:'What runs.'
+    unhold:'Let held programs run again.'
+  )
+  _describe 'whiz fleet commands' _commands
 }
 
 _shtab_whiz_options=(
@@ -123,6 +141,203 @@ _shtab_whiz_explain_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_whiz_explain_defaults_added=0
+
+_shtab_whiz_fleet_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_defaults_added=0
+
+_shtab_whiz_fleet_apply_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  {-j,--jobs}"[how many at once (default\: 32)]:N:"
+  "--timeout[what a host may cost at most (default\: 60s)]:S:"
+  "--allow-empty[accept a whizzifest that names no program]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_apply_defaults_added=0
+
+_shtab_whiz_fleet_check_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  {-j,--jobs}"[how many at once (default\: 32)]:N:"
+  "--timeout[what a host may cost at most (default\: 60s)]:S:"
+  "--allow-empty[accept a whizzifest that names no program]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_check_defaults_added=0
+
+_shtab_whiz_fleet_doctor_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  {-j,--jobs}"[how many at once (default\: 32)]:N:"
+  "--timeout[what a host may cost at most (default\: 60s)]:S:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_doctor_defaults_added=0
+
+_shtab_whiz_fleet_exec_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  {-j,--jobs}"[how many at once (default\: 32)]:N:"
+  "--timeout[what a host may cost at most (default\: 60s)]:S:"
+  "(*):one word\: a shell\'s line\; several\: a command and its arguments:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_exec_defaults_added=0
+
+_shtab_whiz_fleet_history_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  {-j,--jobs}"[how many at once (default\: 32)]:N:"
+  "--timeout[what a host may cost at most (default\: 60s)]:S:"
+  {-n,--lines}"[how many lines of each (default\: 20)]:lines:"
+  "(*)::only these:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_history_defaults_added=0
+
+_shtab_whiz_fleet_hold_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  {-j,--jobs}"[how many at once (default\: 32)]:N:"
+  "--timeout[what a host may cost at most (default\: 60s)]:S:"
+  "(*):a program, or NAME\:2 for one instance:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_hold_defaults_added=0
+
+_shtab_whiz_fleet_hosts_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_hosts_defaults_added=0
+
+_shtab_whiz_fleet_logs_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  {-j,--jobs}"[how many at once (default\: 32)]:N:"
+  "--timeout[what a host may cost at most (default\: 60s)]:S:"
+  {-n,--lines}"[how many lines of each (default\: 20)]:lines:"
+  ":a program, or NAME\:2 for one instance:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_logs_defaults_added=0
+
+_shtab_whiz_fleet_restart_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  {-j,--jobs}"[how many at once (default\: 32)]:N:"
+  "--timeout[what a host may cost at most (default\: 60s)]:S:"
+  "(*):a program, or NAME\:2 for one instance:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_restart_defaults_added=0
+
+_shtab_whiz_fleet_status_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  {-j,--jobs}"[how many at once (default\: 32)]:N:"
+  "--timeout[what a host may cost at most (default\: 60s)]:S:"
+  "(*)::only these:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_status_defaults_added=0
+
+_shtab_whiz_fleet_unhold_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-m,--manifest}"[the whizzifest (default\: in \/etc\/whiz or \~\/.config\/whiz)]:FILE:"
+  "--home[keep everything under DIR\: for trials and tests]:DIR:"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what whiz does to stderr]"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  {-j,--jobs}"[how many at once (default\: 32)]:N:"
+  "--timeout[what a host may cost at most (default\: 60s)]:S:"
+  "(*):a program, or NAME\:2 for one instance:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_whiz_fleet_unhold_defaults_added=0
 
 _shtab_whiz_history_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -320,6 +535,7 @@ _shtab_whiz() {
         doctor) _arguments -C -s $_shtab_whiz_doctor_options ;;
         events) _arguments -C -s $_shtab_whiz_events_options ;;
         explain) _arguments -C -s $_shtab_whiz_explain_options ;;
+        fleet) _shtab_whiz_fleet ;;
         history) _arguments -C -s $_shtab_whiz_history_options ;;
         hold) _arguments -C -s $_shtab_whiz_hold_options ;;
         import) _arguments -C -s $_shtab_whiz_import_options ;;
@@ -332,6 +548,39 @@ _shtab_whiz() {
         stop) _arguments -C -s $_shtab_whiz_stop_options ;;
         unhold) _arguments -C -s $_shtab_whiz_unhold_options ;;
         uninstall) _arguments -C -s $_shtab_whiz_uninstall_options ;;
+      esac
+  esac
+}
+
+_shtab_whiz_fleet() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->fleet'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_whiz_fleet_defaults_added )); then
+    if (( ${_shtab_whiz_fleet_options[(I)${(q)one_or_more}*]} +          ${_shtab_whiz_fleet_options[(I)${(q)remainder}*]} +          ${_shtab_whiz_fleet_options[(I)${(q)default}]} == 0 )); then
+      _shtab_whiz_fleet_options+=(': :_shtab_whiz_fleet_commands' '*::: :->fleet')
+    fi
+    _shtab_whiz_fleet_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_whiz_fleet_options
+
+  case $state in
+    fleet)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_whiz_fleet-$line[1]:"
+      case $line[1] in
+        apply) _arguments -C -s $_shtab_whiz_fleet_apply_options ;;
+        check) _arguments -C -s $_shtab_whiz_fleet_check_options ;;
+        doctor) _arguments -C -s $_shtab_whiz_fleet_doctor_options ;;
+        exec) _arguments -C -s $_shtab_whiz_fleet_exec_options ;;
+        history) _arguments -C -s $_shtab_whiz_fleet_history_options ;;
+        hold) _arguments -C -s $_shtab_whiz_fleet_hold_options ;;
+        hosts) _arguments -C -s $_shtab_whiz_fleet_hosts_options ;;
+        logs) _arguments -C -s $_shtab_whiz_fleet_logs_options ;;
+        restart) _arguments -C -s $_shtab_whiz_fleet_restart_options ;;
+        status) _arguments -C -s $_shtab_whiz_fleet_status_options ;;
+        unhold) _arguments -C -s $_shtab_whiz_fleet_unhold_options ;;
       esac
   esac
 }

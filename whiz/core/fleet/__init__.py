@@ -1,0 +1,1 @@
+"""The fleet: which hosts there are, whom a command means, and what came of it."""
