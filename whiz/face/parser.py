@@ -38,7 +38,8 @@ class Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, width=80)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Return how long a duration is."""
     try:
         return duration(text)
     except ValueError:
@@ -46,10 +47,10 @@ def _seconds(text: str) -> float:
 
 
 def _interval(text: str) -> float:
-    seconds = _seconds(text)
-    if not 0.1 <= seconds <= 86400.0:  # noqa: PLR2004  a tenth of a second to a day
+    span = seconds(text)
+    if not 0.1 <= span <= 86400.0:  # noqa: PLR2004  a tenth of a second to a day
         raise argparse.ArgumentTypeError(f"{text!r} is not from 0.1s to 1d")
-    return seconds
+    return span
 
 
 def count(text: str) -> int:
@@ -80,7 +81,7 @@ def _options(name: str, add: Callable[..., argparse.Action]) -> None:
     """Add what one command takes."""
     if name in ("apply", "hold", "unhold", "restart"):
         text = "how long to sleep through short waits (default: 30s)"
-        add("--wait", metavar="S", type=_seconds, default=30.0, help=text)
+        add("--wait", metavar="S", type=seconds, default=30.0, help=text)
     if name in ("stop", "install", "uninstall"):
         _boot_options(name, add)
     if name == "run":
@@ -120,7 +121,7 @@ def _telling_options(name: str, add: Callable[..., argparse.Action]) -> None:
 def _boot_options(name: str, add: Callable[..., argparse.Action]) -> None:
     """Add what the commands take that see to boot and shutdown."""
     if name == "stop":
-        add("--wait", metavar="S", type=_seconds, default=100.0, help="how long that may take (default: 100s)")
+        add("--wait", metavar="S", type=seconds, default=100.0, help="how long that may take (default: 100s)")
         return
     if name == "install":
         for mode, text in _MODES.items():
@@ -143,6 +144,6 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         if name == "fleet":
             from whiz.face.fleetparser import options  # noqa: PLC0415
 
-            options(sub, _globals, (_seconds, _count))
+            options(sub, _globals, (seconds, count))
         _options(name, sub.add_argument)
     return parser

@@ -24,6 +24,7 @@ examples:
   quesofiesta publish ./dist --repo /srv/camera -m "faster start"
   quesofiesta rollback --repo /srv/camera          offer the one before again
   quesofiesta serve --repo /srv/camera             hand it out on this network
+  quesofiesta pull                                 on a node: get it
 """
 
 # commands by the module of whiz/face/quesofiesta that has a function of their name: short and long help
@@ -170,7 +171,42 @@ examples:
 """,
     ),
 }
-NODE: dict[str, tuple[str, str]] = {}
+NODE: dict[str, tuple[str, str]] = {
+    "pull": (
+        "bring this node to the release that it is to run",
+        """\
+Ask the mirrors of /etc/whiz/quesofiesta.yaml what this node is to run, fetch what is
+missing, check every byte, and switch to it in one step. What the switch changed must
+then run well for a while (gate:), or the node turns back by itself. Where no whiz
+stays, the turns are taken here.
+
+examples:
+  sudo quesofiesta pull
+  sudo quesofiesta pull --dry-run
+  sudo quesofiesta pull --force      (also what failed here before)
+""",
+    ),
+    "status": (
+        "say which release this node runs, and how the last pull went",
+        """\
+Nothing is written and nobody is asked.
+
+examples:
+  quesofiesta status
+  quesofiesta status --json | jq .current
+""",
+    ),
+    "fsck": (
+        "read every byte that this node has of its app",
+        """\
+Compare objects and releases with what was signed; --repair fetches anew what is damaged.
+
+examples:
+  sudo quesofiesta fsck
+  sudo quesofiesta fsck --repair
+""",
+    ),
+}
 ROOMS = {"master": MASTER, "node": NODE}
 COMMANDS = {name: said for held in ROOMS.values() for name, said in held.items()}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from whiz import __version__
 from whiz.core.words import size
-from whiz.face.parser import Help, Parser, count
+from whiz.face.parser import Help, Parser, count, seconds
 from whiz.face.quesofiesta.helptext import COMMANDS, EXAMPLES, EXIT_CODES, MAIN, MASTER
 
 if TYPE_CHECKING:
@@ -111,6 +111,14 @@ def _rest(name: str, add: Add) -> None:
 
 def _node(name: str, add: Add) -> None:
     """Add what one of a node's commands takes."""
+    add("--home", metavar="DIR", default=None, help="everything under DIR, instead of the system's places")
+    if name in ("pull", "fsck"):
+        add("--wait", metavar="S", type=seconds, default=0.0, help="wait so long for another one at work here")
+    if name == "pull":
+        add("--dry-run", action="store_true", help="say what would happen; write nothing")
+        add("--force", action="store_true", help="also what failed here before; look at what is here already")
+    if name == "fsck":
+        add("--repair", action="store_true", help="fetch anew what is damaged")
 
 
 def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
