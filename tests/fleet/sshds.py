@@ -71,7 +71,7 @@ class Hosts:
         (folder / "config").write_text(
             f"ListenAddress {address}\nPort {self.port}\nHostKey {key}\nPidFile none\nStrictModes no\nUsePAM no\n"
             f"AuthorizedKeysFile {self.key}.pub\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-            f"MaxStartups 100\n{config}\n"
+            f"MaxStartups 100\nSetEnv HOME={folder}\n{config}\n"
         )
         with (folder / "log").open("wb") as log:
             assert SSHD is not None

@@ -226,6 +226,9 @@ def test_pins_and_promotion(shell: Shell) -> None:
     assert "attic is to run what stable offers: v2" in shell.run("unpin", "attic", "--repo", "repo")
     assert "tried offers v2 " in shell.run("promote", "stable", "tried", "--repo", "repo")
     assert shell.json("history", "--channel", "tried", "--repo", "repo")["history"][0]["note"] == "promoted from stable"
+    before = shell.json("history", "--repo", "repo")["history"][-1]
+    assert "stable offers v2 " in shell.run("promote", "stable", "stable", "--repo", "repo"), "the same anew"
+    assert shell.json("history", "--repo", "repo")["history"][-1]["seq"] > before["seq"]
     assert "there is no channel 'none'\nhint: channels here: stable, tried" in shell.run(
         "promote", "none", "stable", "--repo", "repo", code=2
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PORT = 8088
 _BUILDS = ("build", "publish")
 _CHANGES = ("publish", "rollback", "pin", "unpin", "promote")
-_CHANNEL = ("publish", "history", "rollback", "pin", "unpin", "bundle", "diff")
+_CHANNEL = ("publish", "history", "rollback", "pin", "unpin", "bundle")
 
 
 def _bytes(text: str) -> int:
