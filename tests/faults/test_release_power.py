@@ -85,7 +85,7 @@ def test_a_cut_at_any_instant_of_a_pull(tmp_path: Path) -> None:
                 stop = threading.Event()
                 most = -(-CUTS // 3)
                 thread = threading.Thread(
-                    target=lambda s=stop, h=held, m=most: h.extend(cutter(card, cards, s, chance, m))  # type: ignore[misc]
+                    target=lambda s=stop, h=held, m=most: h.extend(cutter(card, cards, s, chance, m))
                 )
                 thread.start()
                 try:
