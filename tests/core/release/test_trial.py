@@ -116,7 +116,7 @@ WRONG: list[object] = [
 
 @pytest.mark.parametrize("held", WRONG)
 def test_a_state_that_is_none(held: object) -> None:
-    with pytest.raises(ValueError, match="state of a node|not as it should be"):
+    with pytest.raises(ValueError, match=r"state of a node|not as it should be"):
         load(held)
 
 

@@ -50,7 +50,7 @@ class Node:
 
     def here(self, **more: Any) -> Here:
         asking = Asking(self.settings, self.slept.append)
-        held = {"host": "garden", "groups": ("cams",), "stamp": (), "asking": asking} | more
+        held: dict[str, Any] = {"host": "garden", "groups": ("cams",), "stamp": (), "asking": asking} | more
         return Here(settings=self.settings, store=self.store, notes=Notes(str(self.path / "run"), "camera"), **held)
 
     def pull(self, *, dry_run: bool = False, force: bool = False, **more: Any) -> Outcome:
@@ -87,7 +87,7 @@ class Node:
         current = self.store.pointed("current")
         if (self.app / "current").is_symlink():
             assert current is not None
-            findings = [f for f in Inspector(self.store).release(current)]
+            findings = list(Inspector(self.store).release(current))
             assert findings == []
             assert os.path.realpath(self.app / "current") == os.path.realpath(self.app / "releases" / current)
         return current

@@ -76,7 +76,7 @@ class Web:
             return None
 
 
-class Gone(Exception):  # noqa: N818
+class Gone(Exception):
     """The connection is to end."""
 
 

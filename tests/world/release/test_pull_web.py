@@ -142,7 +142,7 @@ def test_an_object_cut_short_without_a_length(repo: Repo, web: Web, node: Node) 
 
 
 @pytest.mark.parametrize("part", ["/o/", "/m/", "/channel/", "/root/"])
-def test_a_body_without_end(part: str, repo: Repo, web: Web, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_without_end(part: str, web: Web, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     from whiz.core.release import release as releases
 
     monkeypatch.setattr(releases, "MOST", 1_000_000)
@@ -225,7 +225,7 @@ def test_a_captive_portal(repo: Repo, web: Web, node: Node) -> None:
 
 
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
-def test_redirects_that_lead_to_the_file(code: int, repo: Repo, web: Web, node: Node) -> None:
+def test_redirects_that_lead_to_the_file(code: int, web: Web, node: Node) -> None:
     def lead(request: server.Request) -> None:
         request.send(f"{code} Moved", Location=f"/elsewhere{request.path}")
 
@@ -260,7 +260,8 @@ def test_redirects_that_lead_nowhere(location: str, why: str, web: Web, node: No
 def authority(tmp_path: Path) -> tuple[str, ssl.SSLContext]:
     """Make a certificate that vouches for itself, for 127.0.0.1."""
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2"]
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(cert)]
+    words += ["-days", "2"]
     words += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(words, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -290,8 +291,8 @@ def test_https_by_a_certificate_of_ones_own(repo: Repo, authority: tuple[str, ss
 def test_a_clock_of_1970_does_not_stop_https(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenSSL goes by its own clock; a certificate that has expired stands in for one that is not yet valid."""
     cert, key = tmp_path / "old.pem", tmp_path / "old.key"
-    words = ["faketime", "-f", "-10d", "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key]
-    words += ["-out", cert, "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    words = ["faketime", "-f", "-10d", "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key)]
+    words += ["-out", str(cert), "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(words, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
@@ -310,7 +311,7 @@ def test_ipv6(repo: Repo, tmp_path: Path) -> None:
         assert Node(tmp_path / "node", web.address).pull().did == "updated"
 
 
-def test_a_proxy_from_the_environment(repo: Repo, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_from_the_environment(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", web.address)
     node = Node(tmp_path / "node", "http://master.example")
     assert node.pull().did == "updated"
@@ -342,7 +343,7 @@ def test_a_full_pack_on_a_new_node_and_a_small_one_later(repo: Repo, web: Web, n
 @pytest.mark.parametrize("how", ["flipped", "truncated", "other", "rubbish", "500"])
 def test_a_pack_that_is_not_as_it_should_be_costs_only_time(how: str, repo: Repo, web: Web, node: Node) -> None:
     first = repo.publish(camera(1), "packed")
-    repo.pack(first, camera(1) if how != "other" else {k: b"else" for k in camera(1)})
+    repo.pack(first, camera(1) if how != "other" else dict.fromkeys(camera(1), b"else"))
     do = {
         "flipped": server.flipped,
         "truncated": server.truncated(200),

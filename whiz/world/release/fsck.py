@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from whiz.world.release.staging import Stage
     from whiz.world.release.store import Store
 
+_FOLDER = 0o555
+
 
 @value
 class Finding:
@@ -54,12 +56,13 @@ class Inspector:
         except ReleaseError as exc:
             yield Finding(name, MANIFEST, str(exc), None, lost=True)
             return
-        known = {os.path.dirname(MANIFEST), MANIFEST}
+        known, folders = {os.path.dirname(MANIFEST), MANIFEST}, {".", os.path.dirname(MANIFEST)}
         for e in held.entries:
             known.add(e.path)
             at = os.path.dirname(e.path)
             while at and at not in known:
                 known.add(at)
+                folders.add(at)
                 at = os.path.dirname(at)
             try:
                 found = self._wrong(f"{top}/{e.path}", e)
@@ -67,6 +70,10 @@ class Inspector:
                 found = "is missing", True
             if found is not None:
                 yield Finding(name, e.path, found[0], e, found[1])
+        for path in sorted(folders):
+            with suppress(FileNotFoundError):
+                if (mode := os.lstat(f"{top}/{path}").st_mode & 0o777) != _FOLDER:
+                    yield Finding(name, path, f"has the mode {mode:o}", Entry(path, "dir"))
         for path in _below(top, ""):
             if path not in known:
                 yield Finding(name, path, "is not part of the release (what programs write belongs in shared/)")
@@ -77,7 +84,8 @@ class Inspector:
             right = stat.S_ISLNK(st.st_mode) and os.readlink(path) == e.target
             return None if right else ("is not the symlink that it was", False)
         if e.kind == "dir":
-            return None if stat.S_ISDIR(st.st_mode) else ("is no directory", False)
+            right = stat.S_ISDIR(st.st_mode) and st.st_mode & 0o777 == _FOLDER
+            return None if right else ("is not the empty directory that it was", False)
         if not stat.S_ISREG(st.st_mode):
             return "is no file", True
         if st.st_size != e.size or (e.size and not self._same(path, e.digest, e.size, st)):
@@ -120,7 +128,8 @@ def mend(store: Store, stage: Stage, findings: Iterable[Finding]) -> None:
             os.unlink(temporary)
         if f.entry.kind == "dir":
             with suppress(FileExistsError):
-                os.mkdir(to, 0o555)
+                os.mkdir(to, 0o700)
+            os.chmod(to, _FOLDER)
         else:
             if f.entry.kind == "link":
                 os.symlink(f.entry.target, temporary)

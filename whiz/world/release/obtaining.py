@@ -63,5 +63,6 @@ class Obtaining:
             self.obtain(stage, wanted, release, (None, name))
             flush(stage.folder)
             stage.settle()
-            mend(self._here.store, stage, list(Inspector(self._here.store).release(name)))
+            for _ in range(2):  # the second time sees to directories that the first one made
+                mend(self._here.store, stage, list(Inspector(self._here.store).release(name)))
         stage.end()

@@ -157,10 +157,12 @@ class Pull:
         against = trial.known_bad(state, name, label)
         if current == name and not self._force:
             if not self._dry_run:
+                self._clear()
                 self._remember(state, believed)
             return Outcome(did="nothing", code=0, words=f"{label} runs, as it should", release=name, label=label)
         if against is not None and not self._force:
             if not self._dry_run:
+                self._clear()
                 self._remember(state, believed)
             words = f"{label} failed here before and is not tried again: {against.why}"
             hint = "\nhint: publish it again, or pass --force"
@@ -175,6 +177,7 @@ class Pull:
             return Outcome(did="pending", code=STALE, words=words, release=name, label=label)
         sweeping.tidy(store)
         if store.has(name):
+            self._clear()
             self._renew(state, believed, stage, name, release)
         else:
             self._obtaining.room(state, wanted, lacking, release)
@@ -193,6 +196,11 @@ class Pull:
         state = trial.begun(state, name, label, current)
         store.save(state)
         return self._trials.go(state)
+
+    def _clear(self) -> None:
+        """Remove what a pull that was cut has left of something that is not wanted, or is complete."""
+        sweeping.tidy(self._store)
+        Stage(self._store, self.here.boot).end()
 
     def _remember(self, state: State, believed: Believed) -> State:
         """Keep what is believed: nothing older is taken from now on."""

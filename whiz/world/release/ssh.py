@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _DIALS = 15  # s for a connection
 _NOISE = 1 << 20  # bytes that a login may print
-_OPTIONS = ("-T", "-x", "-a", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_DIALS}", "-o", "ClearAllForwardings=yes")
+OPTIONS = ("-T", "-x", "-a", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_DIALS}", "-o", "ClearAllForwardings=yes")
 _LOOP = """\
 cd {path} || exit 90
 echo {mark}
@@ -100,7 +100,7 @@ class Ssh:
         self._errors = os.memfd_create("ssh", os.MFD_CLOEXEC)
         try:
             self._process = subprocess.Popen(  # noqa: S603  words of our own
-                ["ssh", *_OPTIONS, *self._where, f"exec sh -c {shlex.quote(loop)}"],  # noqa: S607  the system's ssh
+                ["ssh", *OPTIONS, *self._where, f"exec sh -c {shlex.quote(loop)}"],  # noqa: S607  the system's ssh
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

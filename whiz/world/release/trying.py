@@ -10,6 +10,7 @@ from whiz.core.value import replace
 from whiz.world.release import sweeping
 from whiz.world.release.gate import Held, Verdict
 from whiz.world.release.ground import Outcome
+from whiz.world.release.staging import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +28,7 @@ class Trials:
     def leftover(self, state: State) -> State:
         """End a trial that a cut has left unfinished."""
         sweeping.tidy(self._here.store)
+        Stage(self._here.store, self._here.boot).end()
         state = trial.started(state)
         assert state.trial is not None  # noqa: S101  it was asked
         if trial.hopeless(state):

@@ -177,7 +177,7 @@ class Web:
             connection.close()
             raise
         connection.sock.settimeout(meters.SILENCE)
-        connection.sock = Wire(connection.sock, self._meter)  # type: ignore[assignment]
+        connection.sock = Wire(connection.sock, self._meter)
         self._open[scheme, netloc] = connection
         return connection
 
