@@ -28,7 +28,7 @@ DISK = "24m"  # of the file system that run, state and log share
 PAUSE = 0.25  # s between two blows, on the average
 EVERY = 5.0  # s between two samples of what whiz holds
 SAY = 20.0  # s between two words on what is not yet as it is wished
-FLAT = 100.0  # kB/min that its memory may seem to grow by: what a minute's storm makes it hold differs
+FLAT = 50.0  # kB/min that its memory may seem to grow by: what a minute's storm makes it hold differs
 
 
 @dataclass
