@@ -113,11 +113,11 @@ class Contents:
 
 
 def _below(folder: str) -> Iterator[str]:
-    """Yield the files and links of a directory; not what Python writes there when it runs. Raise OSError."""
+    """Yield the files and links of a directory; not what Python and quesofiesta keep there. Raise OSError."""
     with os.scandir(folder) as there:
         for entry in there:
             if entry.is_dir(follow_symlinks=False):
-                if entry.name != "__pycache__":
+                if entry.name not in ("__pycache__", ".whiz"):
                     yield from _below(entry.path)
             else:
                 yield entry.path

@@ -22,7 +22,7 @@ from whiz.world.release.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMAND = (sys.executable, "-P", "-m", "whiz.face.quesofiesta.node")
+COMMAND = (sys.executable, "-P", "-m", "whiz.face.quesofiesta.cli")
 
 
 class Node:

@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.world.release.node import COMMAND, camera, fingerprint, fresh
-from whiz.core.model import Program, Run
 from whiz.core.release.release import ReleaseError
 from whiz.face.quesofiesta.node import named
-from whiz.world.home import home
 from whiz.world.release import staging
 from whiz.world.release.checkup import checkup
 from whiz.world.release.staging import Staged
-from whiz.world.store import FileStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -282,10 +279,10 @@ def test_the_commands_and_their_exit_statuses(tmp_path: Path) -> None:
     assert shown.returncode == 0
     assert str(node.sound())[:12] in shown.stdout
     assert "r1 updated" in shown.stdout
-    assert node.run("verify").stdout == "1 releases, 5 objects: all as signed\n"
+    assert node.run("fsck").stdout == "1 releases, 5 objects: all as signed\n"
     rot(node.app / "current/lib/same.py")
-    assert node.run("verify").returncode == 1
-    assert node.run("verify", "--repair").returncode == 0
+    assert node.run("fsck").returncode == 1
+    assert node.run("fsck", "--repair").returncode == 0
     node.store.make()
     lock = node.store.lock()
     assert node.run("pull").returncode == 75
@@ -334,14 +331,11 @@ def test_the_lock_of_who_was_killed_is_free_at_once(tmp_path: Path) -> None:
     assert node.shown() == camera(1)
 
 
-def test_a_release_that_a_run_names_stays(tmp_path: Path) -> None:
+def test_a_release_that_something_runs_of_stays(tmp_path: Path) -> None:
     _, node = fresh(tmp_path)
     node.pull()
     name = node.sound()
-    place = home(str(node.path))
-    place.make()
-    store = FileStore(place.records, place.tasks, place.state, mend=True)
-    assert named(place, node.store) == set()
-    script = f"{node.app}/releases/{name}/bin/camera"
-    store.save(Run(id="1", program=Program(name="camera", argv=("/bin/sh", script)), boot="b", started=1.0))
-    assert named(place, node.store) == {name}
+    assert name not in named()
+    with subprocess.Popen(["/bin/sleep", "100"], env={"WHIZ_RELEASE": name}) as process:
+        assert name in named()
+        process.kill()

@@ -396,7 +396,7 @@ def test_a_large_file_takes_little_memory(repo: Repo, node: Node) -> None:
     size = 96 << 20
     repo.publish({"big": bytes(size)})
     node.write()
-    code = "import sys; from whiz.face.quesofiesta.node import main; code = main(sys.argv[1:]); "
+    code = "import sys; from whiz.face.quesofiesta.cli import main; code = main(sys.argv[1:]); "
     code += "print(*[w for w in open('/proc/self/status') if 'VmHWM' in w]); sys.exit(code)"
     words = [sys.executable, "-c", code, "pull", "--home", str(node.path)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 from tests.faults.killer import TRACEME, Server, _ptrace
-from whiz.face.quesofiesta.node import main
+from whiz.face.quesofiesta.cli import main
 
 NEVER = 1 << 40
 

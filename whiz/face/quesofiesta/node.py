@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.errors import ManifestError, Problem, WhizError
 from whiz.core.release.release import ReleaseError, is_digest
-from whiz.core.words import duration, spell_seconds
+from whiz.core.words import spell_seconds
 from whiz.face import voice
 from whiz.world import disk
 from whiz.world.home import home
@@ -18,6 +17,7 @@ from whiz.world.release.notes import Notes, stamp
 from whiz.world.release.store import Store
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterable
 
     from whiz.core.release.settings import Settings
@@ -108,7 +108,7 @@ def _status_lines(said: dict[str, object]) -> Iterable[str]:
         yield f"bad       {b['label']} ({b['id'][:12]}): {b['why'].splitlines()[0]}"
 
 
-def verify(args: argparse.Namespace) -> int:
+def fsck(args: argparse.Namespace) -> int:
     """Read every byte that this node has of its app; with --repair mend what is not as signed."""
     from whiz.world.release.checkup import checkup  # noqa: PLC0415
 
@@ -238,44 +238,3 @@ def _progress(args: argparse.Namespace) -> Callable[[int, int], object]:
             print(f"\r{done} of {whole} objects \r", end="", file=sys.stderr, flush=True)  # noqa: T201
 
     return step
-
-
-def _seconds(text: str) -> float:
-    try:
-        return duration(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 30, 1.5s or 2m") from None
-
-
-def add(name: str, add: Callable[..., argparse.Action]) -> None:
-    """Add what one of a node's commands takes."""
-    add("--home", metavar="DIR", default=None, help="everything under DIR, instead of the system's places")
-    if name in ("pull", "verify"):
-        add("--wait", metavar="S", type=_seconds, default=0.0, help="wait so long for another one at work here")
-    if name == "pull":
-        add("--dry-run", action="store_true", help="say what would happen; write nothing")
-        add("--force", action="store_true", help="also what failed here before; look at what is here already")
-    if name == "verify":
-        add("--repair", action="store_true", help="fetch anew what is damaged")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Be `quesofiesta` with a node's commands alone."""
-    parser = argparse.ArgumentParser(prog="quesofiesta")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("pull", "status", "verify"):
-        sub = commands.add_parser(name)
-        sub.add_argument("--json", action="store_true")
-        sub.add_argument("-q", "--quiet", action="store_true")
-        add(name, sub.add_argument)
-    args = parser.parse_args(argv)
-    carry = {"pull": pull, "status": status, "verify": verify}[args.command]
-    try:
-        return carry(args)
-    except WhizError as exc:
-        voice.warn(str(exc))
-        return exc.code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -163,8 +163,8 @@ def signed(data: bytes, name: str) -> tuple[bytes, tuple[Signature, ...]]:
 def fast_verify() -> Callable[[bytes, bytes, bytes], bool] | None:
     """Return how `cryptography` verifies Ed25519, None where it is not installed: then we do it ourselves."""
     try:
-        from cryptography.exceptions import InvalidSignature  # type: ignore[import-not-found]  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
             Ed25519PublicKey,
         )
     except ImportError:
