@@ -335,6 +335,7 @@ def test_a_release_that_something_runs_of_stays(tmp_path: Path) -> None:
     _, node = fresh(tmp_path)
     node.pull()
     name = node.sound()
+    assert name is not None
     assert name not in named()
     with subprocess.Popen(["/bin/sleep", "100"], env={"WHIZ_RELEASE": name}) as process:
         assert name in named()

@@ -1,0 +1,113 @@
+"""Master and node together, by their commands: published, served, pulled, turned, and keys changed under way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.faults.outside import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+QUESOFIESTA = (sys.executable, "-P", "-m", "whiz.face.quesofiesta.cli")
+
+
+class House:
+    """A master, its server, and one node that follows it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.env = path, {**os.environ, "HOME": str(path)}
+        self.source = path / "dist"
+        (self.source / "bin").mkdir(parents=True)
+
+    def run(self, *words: str, code: int = 0) -> str:
+        done = subprocess.run([*QUESOFIESTA, *words], env=self.env, capture_output=True, text=True, check=False)
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def master(self, *words: str) -> str:
+        return self.run(*words, "--repo", str(self.path / "repo"))
+
+    def pull(self, code: int = 0) -> None:
+        self.run("pull", "--home", str(self.path / "pi"), code=code)
+
+    def current(self) -> str:
+        return (self.path / "pi/state/apps/camera/current/bin/camera").read_text()
+
+    def status(self) -> Any:
+        return json.loads(self.run("status", "--json", "--home", str(self.path / "pi")))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    config = house.run("init", str(tmp_path / "repo"), "--app", "camera")
+    server = subprocess.Popen(
+        [*QUESOFIESTA, "serve", "--repo", str(tmp_path / "repo"), "--bind", "127.0.0.1", "--port", "0"],
+        env=house.env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    address = next(word for word in server.stdout.readline().split() if word.startswith("http://")).rstrip("/,.;")
+    until(lambda: _answers(f"{address}/root/1"), "it serves")
+    (tmp_path / "pi").mkdir()
+    config = config.partition("mirrors:")[0] + f"mirrors: [{address}]\n"
+    (tmp_path / "pi/quesofiesta.yaml").write_text(config)
+    yield house
+    server.terminate()
+    server.wait()
+    server.stdout.close()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.URLError:
+        return False
+
+
+def test_from_a_directory_to_a_node_and_back(house: House) -> None:
+    program = house.source / "bin/camera"
+    program.write_text("one\n")
+    house.master("publish", str(house.source), "--label", "one")
+    house.pull()
+    assert house.current() == "one\n"
+    program.write_text("two\n")
+    house.master("publish", str(house.source), "--label", "two")
+    house.pull()
+    assert house.current() == "two\n"
+    house.master("rollback")
+    house.pull()
+    assert house.current() == "one\n"
+    house.master("rotate", "--new-key")
+    program.write_text("three\n")
+    house.master("publish", str(house.source), "--label", "three")
+    house.master("rotate", "--new-root-key")
+    house.pull()  # two key sets further
+    assert house.current() == "three\n"
+    house.master("pin", os.uname().nodename, "two")
+    house.pull()
+    assert house.current() == "two\n"
+    house.master("unpin", os.uname().nodename)
+    program.write_text("four\n")
+    house.master("publish", str(house.source), "--label", "four")
+    house.master("bundle", str(house.path / "stick.whiz"))
+    text = (house.path / "pi/quesofiesta.yaml").read_text().partition("mirrors:")[0]
+    (house.path / "pi/quesofiesta.yaml").write_text(f"{text}mirrors: ['bundle://{house.path}/stick.whiz']\n")
+    house.pull()
+    assert house.current() == "four\n"
+    house.master("gc", "--keep", "1")
+    house.master("verify")
+    assert house.status()["last"]["label"] == "four"
+    assert "all as signed" in house.run("fsck", "--home", str(house.path / "pi"))
