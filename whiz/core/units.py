@@ -14,6 +14,7 @@ TIMER = "whiz.timer"
 ALL = (PROGRAMS, SERVICE, TIMER)
 
 _OURS = " # by whiz install"  # ends our lines of a crontab; the shell takes it for the comment it is
+_LINE = re.compile(r".*\n|.+")
 _TURN = re.compile(r"(?:^|[\s/])whiz\s(?:.*\s)?(?:apply|run)\b")
 _END = 100  # s that the programs may take to end at shutdown; a user's manager is killed after 120
 _MARGIN = 10  # s more before systemd no longer waits
@@ -182,20 +183,28 @@ def _word(text: str) -> str:
 
 
 def table(text: str, site: Site | None) -> str:
-    """Return a crontab with our lines as they should be; without them where there is no site."""
-    lines = text.splitlines()
-    ours = _lines(site) if site is not None else []
-    if [line for line in lines if line.endswith(_OURS)] == ours:
+    """Return a crontab with our lines as they should be; without them where there is no site.
+
+    What is not ours stays to the byte, whatever else than a line feed Python takes for the end of a line.
+    """
+    lines = _LINE.findall(text)
+    wanted = _lines(site) if site is not None else []
+    if [line for line in lines if _ours(line)] == wanted:
         return text
-    return "".join(f"{line}\n" for line in [*(line for line in lines if not line.endswith(_OURS)), *ours])
+    others = "".join(line for line in lines if not _ours(line))
+    return others + ("\n" if wanted and others and not others.endswith("\n") else "") + "".join(wanted)
 
 
 def others(text: str) -> tuple[str, ...]:
     """Return the lines of a crontab that are not ours and take turns as well."""
-    lines = (line.strip() for line in text.splitlines() if not line.endswith(_OURS))
+    lines = (line.strip() for line in _LINE.findall(text) if not _ours(line))
     return tuple(line for line in lines if not line.startswith("#") and _TURN.search(line))
+
+
+def _ours(line: str) -> bool:
+    return line.rstrip().endswith(_OURS)
 
 
 def _lines(site: Site) -> list[str]:
     command = shlex.join((*site.words, "apply", "--quiet")).replace("%", "\\%")
-    return [f"{when} {command}{_OURS}" for when in ("@reboot", "* * * * *")]
+    return [f"{when} {command}{_OURS}\n" for when in ("@reboot", "* * * * *")]

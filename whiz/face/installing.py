@@ -87,6 +87,8 @@ def _possible(mode: Mode, found: Found) -> None:
 def _carried_out(args: argparse.Namespace, deeds: Sequence[Deed], otherwise: str) -> int:
     """Do, or with --print only show, what is to be done, and say it. `otherwise`: what is said of nothing to do."""
     done, errors = [], []
+    if args.print and not voice.wants_json(args):
+        voice.verbatim()
     for deed in deeds:
         if args.print:
             _show(args, deed)

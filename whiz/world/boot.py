@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from whiz.core.errors import WhizError
 from whiz.core.install import Command, Found, Remove, Tabulate, Write
@@ -25,6 +25,14 @@ _SYSTEM, _USER = "/etc/systemd/system", ".config/systemd/user"
 _BOOTED = "/run/systemd/system"  # sd_booted(3)
 _PATIENCE = 300.0  # s for a command: starting a unit waits for the first turn
 _MANAGER = 10.0  # s for a user's manager to come after it was asked to stay
+
+
+class _Done(NamedTuple):
+    """How a command ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 def words() -> tuple[str, ...]:
@@ -140,11 +148,22 @@ def _hint(argv: Iterable[str]) -> str:
     return ""
 
 
-def _called(argv: tuple[str, ...], given: str = "") -> subprocess.CompletedProcess[str]:
+def _called(argv: tuple[str, ...], given: str = "") -> _Done:
     env = {**os.environ, "LC_ALL": "C", "XDG_RUNTIME_DIR": _runtime()}
     try:
-        return subprocess.run(  # noqa: S603  systemctl, loginctl and crontab, by their names
-            argv, input=given, capture_output=True, text=True, timeout=_PATIENCE, check=False, env=env
+        done = subprocess.run(  # noqa: S603  systemctl, loginctl and crontab, by their names
+            argv,
+            input=given.encode(errors="surrogateescape"),
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+            env=env,
         )
     except (OSError, subprocess.SubprocessError) as exc:
         raise WhizError(f"{' '.join(argv)}: {exc}") from exc
+    return _Done(done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def _text(data: bytes) -> str:
+    """Return bytes of any encoding as text from which they can be had again; every line end stays what it is."""
+    return data.decode(errors="surrogateescape")

@@ -1,0 +1,70 @@
+"""`whiz install` on odd machines: other people's bytes in the crontab, read-only places, commands that are missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.node.conftest import WHIZ
+from tests.node.test_journal import PRIVATE
+
+if TYPE_CHECKING:
+    from tests.node.conftest import Node
+
+UNITS = "/etc/systemd/system"
+CRONTAB = """\
+#!/bin/sh
+[ "$1" = -l ] && exec cat "$0.held"
+[ "$1" = -r ] && exec rm "$0.held"
+exec cat >"$0.held"
+"""
+THEIRS = b"# f\xfcr alle\n0 5 * * * /bin/echo a\x0cb\r\n\n"
+
+
+def crontab(node: Node) -> dict[str, str]:
+    """Return the environment in which there is a cron, with a table of somebody's."""
+    node.script("bin/crontab", CRONTAB)
+    (node.path / "bin/crontab.held").write_bytes(THEIRS)
+    return {**os.environ, "PATH": f"{node.path}/bin:{os.environ['PATH']}"}
+
+
+def privately(
+    node: Node, setup: str, *words: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run whiz where /run and systemd's units are the test's own. `setup`: what a shell does there before, as root."""
+    mounted = f"mount -t tmpfs tmpfs /run && mkdir -p {UNITS} && mount -t tmpfs tmpfs {UNITS} && {setup}"
+    shell = ["sh", "-ec", f'{mounted}\nexec "$@"', "sh", *WHIZ, "--home", str(node.path), *words]
+    return subprocess.run([*PRIVATE, *shell], check=False, capture_output=True, env=env)
+
+
+root = pytest.mark.skipif(
+    os.environ.get("CI") != "true"
+    and (os.getuid() != 0 or subprocess.run([*PRIVATE, "true"], check=False, capture_output=True).returncode != 0),
+    reason="mounting takes root and a mount namespace; CI has them",
+)
+
+
+@root
+def test_a_crontab_of_any_bytes(node: Node) -> None:
+    """It is no UTF-8, and has a form feed and a carriage return amid its lines."""
+    env, held = crontab(node), node.path / "bin/crontab.held"
+    shown = privately(node, "true", "install", "--cron", "--print", env=env)
+    assert shown.stdout.startswith(b"# crontab -l\n" + THEIRS + b"@reboot "), shown.stderr
+    assert privately(node, "true", "install", "--cron", env=env).returncode == 0
+    assert held.read_bytes().startswith(THEIRS + b"@reboot ")
+    shown = privately(node, "true", "uninstall", "--print", env=env)
+    assert shown.stdout == b"# crontab -l\n" + THEIRS + b"\n"
+    asked = privately(node, "true", "uninstall", "--print", "--json", env=env)
+    (deed,) = json.loads(asked.stdout)["deeds"]
+    assert deed["crontab"].encode(errors="surrogateescape") == THEIRS
+    assert privately(node, "true", "uninstall", env=env).returncode == 0
+    assert held.read_bytes() == THEIRS
+
+
+def test_units_beside_a_crontab_of_any_bytes(node: Node) -> None:
+    """It is looked at in every mode: a line of its owner may take turns as well."""
+    assert f"# {UNITS}/whiz.service\n" in node.whiz("install", "--systemd", "--print", env=crontab(node))
