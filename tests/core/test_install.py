@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from whiz.core.install import Command, Deed, Found, Remove, Tabulate, Write, install, quiet, said, uninstall
 from whiz.core.subtree import PROGRAMS, cgroup
-from whiz.core.units import ALL, SERVICE, TIMER, Mode, Site, begun, others, programs, table, units
+from whiz.core.units import ALL, SERVICE, TIMER, Mode, Site, begun, others, programs, table, units, unwritable
 from whiz.core.value import replace
 
 SYSTEM = Site(("/usr/local/bin/whiz",), runtime=True)
@@ -156,6 +156,26 @@ def test_a_crontab_keeps_what_is_not_ours() -> None:
     assert table(f"{text}MAILTO=me\n", None) == "@daily backup\n\n# whiz\nMAILTO=me\n"
     mine = "  * * * * * cd / && whiz apply --quiet"
     assert others(f"{text}{mine}\n# whiz apply\n* * * * * whizzer apply\n") == (mine.strip(),)
+
+
+@given(st.text(st.characters(blacklist_categories=[])))
+def test_what_can_be_written_stays_on_its_line_and_can_be_read(path: str) -> None:
+    site = Site(("/bin/whiz", "--home", f"/a{path}"))
+    plain = Site(("/bin/whiz", "--home", "/a"))
+    if unwritable(path):
+        return
+    for mode in Mode:
+        for name, text in units(site, mode).items():
+            assert text.encode().count(b"\n") == units(plain, mode)[name].count("\n")
+            assert "\r" not in text
+    assert table("", site).count("\n") == 2
+
+
+def test_what_cannot_be_written_is_named() -> None:
+    assert unwritable("/a\nb") == r"holds the control character '\n'"
+    assert unwritable("/a\rb") == r"holds the control character '\r'"
+    assert unwritable("/f\udcfcr") == "is no UTF-8"
+    assert unwritable("/für/☃ %$") == ""
 
 
 LINES = st.lists(

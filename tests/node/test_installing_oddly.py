@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,3 +69,23 @@ def test_a_crontab_of_any_bytes(node: Node) -> None:
 def test_units_beside_a_crontab_of_any_bytes(node: Node) -> None:
     """It is looked at in every mode: a line of its owner may take turns as well."""
     assert f"# {UNITS}/whiz.service\n" in node.whiz("install", "--systemd", "--print", env=crontab(node))
+
+
+@pytest.mark.parametrize("command", ["install --systemd", "install --timer", "install --cron", "uninstall"])
+@pytest.mark.parametrize(
+    ("odd", "why"), [("a\n* * * * * evil", r"the control character '\n'"), (os.fsdecode(b"f\xfcr"), "is no UTF-8")]
+)
+def test_a_path_that_no_line_can_hold(node: Node, command: str, odd: str, why: str) -> None:
+    for option in ("--home", "-m"):
+        done = node.command(*command.split(), "--print", option, f"{node.path}/{odd}", env=crontab(node))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"whiz: {option.replace('-m', '--manifest')}: '{node.path}/"), done.stderr
+        assert why in done.stderr
+        assert "hint: rename it" in done.stderr
+
+
+def test_whiz_itself_at_such_a_path(node: Node) -> None:
+    path = node.script("a\nb/whiz", f"#!{sys.executable}\nfrom whiz.face.cli import main\nraise SystemExit(main())\n")
+    done = subprocess.run([path, "install", "--timer", "--print"], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"whiz: whiz itself: '{node.path}/a\\nb/whiz' holds the control character")

@@ -16,6 +16,7 @@ ALL = (PROGRAMS, SERVICE, TIMER)
 _OURS = " # by whiz install"  # ends our lines of a crontab; the shell takes it for the comment it is
 _LINE = re.compile(r".*\n|.+")
 _TURN = re.compile(r"(?:^|[\s/])whiz\s(?:.*\s)?(?:apply|run)\b")
+_NEVER = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates: what is no UTF-8, which systemd does not read
 _END = 100  # s that the programs may take to end at shutdown; a user's manager is killed after 120
 _MARGIN = 10  # s more before systemd no longer waits
 
@@ -38,6 +39,14 @@ class Site:
     words: tuple[str, ...]
     user: str | None = None
     runtime: bool = False
+
+
+def unwritable(path: str) -> str:
+    """Say why no unit or crontab can hold this path; nothing where they can. Both end a line at a line feed."""
+    found = _NEVER.search(path)
+    if found is None:
+        return ""
+    return "is no UTF-8" if found[0] >= "\ud800" else f"holds the control character {found[0]!r}"
 
 
 def begun(mode: Mode) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from whiz.core.errors import HomeError, UsageError, WhizError
 from whiz.core.install import Command, Remove, Tabulate, Write, quiet, said
 from whiz.core.install import install as installed
 from whiz.core.install import uninstall as uninstalled
-from whiz.core.units import Mode, Site, others
+from whiz.core.units import Mode, Site, others, unwritable
 from whiz.core.value import replace
 from whiz.face import voice
 from whiz.world import boot
@@ -59,13 +59,24 @@ def _site(args: argparse.Namespace) -> Site:
             f"not root\nhint: sudo whiz {args.command}, or whiz {args.command} --user for your own programs"
         )
     words, home = boot.words(), getattr(args, "home", None)
+    _held("whiz itself", *words)
     for option, path in (("--home", home), ("--manifest", getattr(args, "manifest", None))):
-        words += (option, os.path.abspath(path)) if path is not None else ()
+        if path is not None:
+            _held(option, os.path.abspath(path))
+            words += (option, os.path.abspath(path))
     try:
         user = pwd.getpwuid(os.getuid()).pw_name if args.user else None
     except KeyError:
         raise HomeError(f"uid {os.getuid()} has no name, and so no systemd of its own and no crontab") from None
     return Site(words, user, runtime=not args.user and home is None)
+
+
+def _held(what: str, *paths: str) -> None:
+    """Raise UsageError for what would be another line of a unit or a crontab, or none that can be read."""
+    for path in paths:
+        if why := unwritable(path):
+            hint = "rename it, or call it by a symlink whose name is plain"
+            raise UsageError(f"{what}: {path!r} {why}, and neither a unit nor a crontab can hold that\nhint: {hint}")
 
 
 def _supposed(mode: Mode, found: Found) -> Found:
