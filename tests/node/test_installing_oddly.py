@@ -33,6 +33,19 @@ def crontab(node: Node) -> dict[str, str]:
     return {**os.environ, "PATH": f"{node.path}/bin:{os.environ['PATH']}"}
 
 
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$*" >>"$0.called"
+"""
+BOOTED = "mkdir -p /run/systemd/system"
+
+
+def systemctl(node: Node) -> dict[str, str]:
+    """Return the environment in which a systemd answers, which knows of no unit."""
+    node.script("bin/systemctl", SYSTEMCTL)
+    return crontab(node)
+
+
 def privately(
     node: Node, setup: str, *words: str, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
@@ -89,3 +102,31 @@ def test_whiz_itself_at_such_a_path(node: Node) -> None:
     done = subprocess.run([path, "install", "--timer", "--print"], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"whiz: whiz itself: '{node.path}/a\\nb/whiz' holds the control character")
+
+
+@root
+@pytest.mark.parametrize("command", ["install --systemd", "uninstall"])
+def test_units_on_a_read_only_disk(node: Node, command: str) -> None:
+    setup = f"{BOOTED}; echo [Unit] >{UNITS}/whiz.service; mount -o remount,ro {UNITS}"
+    done = privately(node, setup, *command.split(), env=systemctl(node))
+    said = done.stderr.decode()
+    assert done.returncode == 1
+    assert "Traceback" not in said
+    assert f"whiz: {UNITS}/whiz.service: Read-only file system\nhint: remount it" in said
+    assert f"findmnt -T {UNITS} names" in said
+
+
+@root
+@pytest.mark.parametrize("command", ["install --systemd", "uninstall"])
+def test_a_directory_in_place_of_a_unit(node: Node, command: str) -> None:
+    setup = f"{BOOTED}; mkdir {UNITS}/whiz.service; touch {UNITS}/whiz-programs.service"
+    done = privately(node, setup, *command.split(), env=systemctl(node))
+    said = done.stderr.decode()
+    assert done.returncode == 1
+    assert said == (
+        f"whiz: {UNITS}/whiz.service: Is a directory\n"
+        f"hint: mv {UNITS}/whiz.service elsewhere: a unit belongs there; then this again\n"
+    )
+    assert f"{UNITS}/whiz-programs.service".encode() in done.stdout  # what can be done is
+    shown = privately(node, setup, *command.split(), "--print", env=systemctl(node))
+    assert (shown.returncode, shown.stderr) == (0, b"")

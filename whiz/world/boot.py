@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import pwd
@@ -47,14 +48,14 @@ def look(user: str | None) -> Found:
     """Return what is so, for the system or for this user."""
     folder = os.path.join(pwd.getpwnam(user).pw_dir, _USER) if user is not None else _SYSTEM
     systemd = os.path.isdir(_BOOTED)
-    there = {name: disk.read(f"{folder}/{name}") for name in ALL}
+    there = {name: _unit(f"{folder}/{name}") for name in ALL}
     states = _states(user) if systemd else {}
     return Found(
         folder=folder,
         systemd=systemd,
         crontab=_crontab(),
         lingers=user is None or os.path.exists(f"/var/lib/systemd/linger/{user}"),
-        files={name: data.decode(errors="replace") for name, data in there.items() if data is not None},
+        files={name: text for name, text in there.items() if text is not None},
         enabled=frozenset(states.get("enabled", ())),
         active=frozenset(states.get("active", ())),
         failed=frozenset(states.get("failed", ())),
@@ -68,7 +69,7 @@ def do(deed: Deed) -> None:
             if sign != "=":
                 _write(path, text)
         case Remove(path):
-            os.unlink(path)
+            _remove(path)
         case Tabulate(text, sign):
             if sign != "=":
                 _run(("crontab", "-") if text else ("crontab", "-r"), text)
@@ -84,7 +85,35 @@ def _write(path: str, text: str) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         disk.write(path, text, durable=True, mode=0o644)
     except OSError as exc:
-        raise WhizError(f"{path}: {exc.strerror}; whiz install --print shows what belongs there") from exc
+        raise _refused(path, exc, "whiz install --print shows what belongs there") from exc
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise _refused(path, exc, f"rm {path}, by who may; then whiz uninstall again") from exc
+
+
+def _refused(path: str, exc: OSError, otherwise: str) -> WhizError:
+    """Return the error of a file that cannot be written or removed, with what to do about it."""
+    hints = {
+        errno.EROFS: f"remount it, with the mount point that findmnt -T {os.path.dirname(path)} names:"
+        " sudo mount -o remount,rw; then this again",
+        errno.EISDIR: f"mv {path} elsewhere: a unit belongs there; then this again",
+    }
+    return WhizError(f"{path}: {exc.strerror or exc}\nhint: {hints.get(exc.errno or 0, otherwise)}")
+
+
+def _unit(path: str) -> str | None:
+    """Return what a unit of ours says, None where there is none; nothing where that cannot be read."""
+    try:
+        data = disk.read(path)
+    except OSError:
+        return ""  # a directory, or not ours to read: something is there, and is not what it should be
+    return None if data is None else _text(data)
 
 
 def _states(user: str | None) -> dict[str, set[str]]:
