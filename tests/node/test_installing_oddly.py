@@ -130,3 +130,32 @@ def test_a_directory_in_place_of_a_unit(node: Node, command: str) -> None:
     assert f"{UNITS}/whiz-programs.service".encode() in done.stdout  # what can be done is
     shown = privately(node, setup, *command.split(), "--print", env=systemctl(node))
     assert (shown.returncode, shown.stderr) == (0, b"")
+
+
+@root
+@pytest.mark.parametrize("command", ["install", "install --timer", "install --cron", "uninstall"])
+@pytest.mark.parametrize("fault", ["missing", "refuses"])
+def test_systemd_that_cannot_be_asked(node: Node, command: str, fault: str) -> None:
+    """systemctl is missing, as in a container that sees its host's /run, or nobody answers it."""
+    env = crontab(node)
+    if fault == "refuses":
+        node.script("bin/systemctl", "#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
+    setup = f"{BOOTED}; [ -z $UNIT ] || touch {UNITS}/$UNIT; PATH={node.path}/bin"
+    for tool in ("cat", "sh"):
+        (node.path / f"bin/{tool}").symlink_to(f"/bin/{tool}")
+    why = "systemctl: there is no such command on the PATH, " if fault == "missing" else "Failed to connect to bus\n"
+    for unit in ("", "whiz.service"):
+        env["UNIT"] = unit
+        shown = privately(node, setup, *command.split(), "--print", env=env)
+        assert (shown.returncode, shown.stderr) == (0, b"")
+        done = privately(node, setup, *command.split(), env=env)
+        said = done.stderr.decode()
+        if unit or command in ("install", "install --timer"):
+            assert done.returncode == 1
+            assert said.startswith("whiz: systemd runs here, but cannot be asked: systemctl")
+            assert why in said
+            assert "\nhint: see that systemctl works" in said
+        else:
+            assert (done.returncode, said) == (0, "")
+        ours = (node.path / "bin/crontab.held").read_bytes().removeprefix(THEIRS)
+        assert bool(ours) == (command == "install --cron")

@@ -25,10 +25,11 @@ def install(args: argparse.Namespace) -> int:
     """Have whiz come up with the machine."""
     site = _site(args)
     found = boot.look(site.user)
-    mode = Mode(args.mode or (Mode.SYSTEMD if found.systemd else Mode.CRON))
+    mode = Mode(args.mode or (Mode.SYSTEMD if found.systemd or found.mute else Mode.CRON))
     if args.print:
         found = _supposed(mode, found)
-    _possible(mode, found)
+    else:
+        _possible(mode, found)
     code = _carried_out(args, installed(site, found, mode), f"{mode} keeps the whizzifest")
     for line in others(found.crontab or ""):
         voice.warn(f"a line of your own in the crontab takes turns as well; remove it with crontab -e: {line}")
@@ -38,7 +39,10 @@ def install(args: argparse.Namespace) -> int:
 def uninstall(args: argparse.Namespace) -> int:
     """Have whiz no longer come up with the machine; programs go on."""
     site = _site(args)
-    deeds = uninstalled(site, boot.look(site.user))
+    found = boot.look(site.user)
+    if not args.print and found.files:
+        _answering(found)
+    deeds = uninstalled(site, found)
     code = _carried_out(args, deeds, "nothing of it is installed")
     if deeds and not args.print:
         voice.say(args, "programs go on; whiz stop ends them")
@@ -86,7 +90,16 @@ def _supposed(mode: Mode, found: Found) -> Found:
     return found if found.crontab is not None else replace(found, crontab="")
 
 
+def _answering(found: Found) -> None:
+    """Raise WhizError where systemd, which is there, cannot be told."""
+    if found.mute:
+        hint = "see that systemctl works (sudo apt-get install -y systemd), then this again; nothing was changed"
+        raise WhizError(f"systemd runs here, but cannot be asked: {found.mute}\nhint: {hint}")
+
+
 def _possible(mode: Mode, found: Found) -> None:
+    if mode is not Mode.CRON or found.files:
+        _answering(found)
     if mode is not Mode.CRON and not found.systemd:
         raise UsageError(f"systemd does not run here, so there is no --{mode}\nhint: whiz install --cron")
     if mode is Mode.CRON and found.crontab is None:

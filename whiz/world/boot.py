@@ -47,12 +47,16 @@ def words() -> tuple[str, ...]:
 def look(user: str | None) -> Found:
     """Return what is so, for the system or for this user."""
     folder = os.path.join(pwd.getpwnam(user).pw_dir, _USER) if user is not None else _SYSTEM
-    systemd = os.path.isdir(_BOOTED)
     there = {name: _unit(f"{folder}/{name}") for name in ALL}
-    states = _states(user) if systemd else {}
+    booted, mute, states = os.path.isdir(_BOOTED), "", {}
+    try:
+        states = _states(user) if booted else {}
+    except WhizError as exc:
+        mute = str(exc)
     return Found(
         folder=folder,
-        systemd=systemd,
+        systemd=booted and not mute,
+        mute=mute,
         crontab=_crontab(),
         lingers=user is None or os.path.exists(f"/var/lib/systemd/linger/{user}"),
         files={name: text for name, text in there.items() if text is not None},
@@ -133,7 +137,10 @@ def _crontab() -> str | None:
     """Return this user's crontab, None where there is no cron or it refuses (crontab(1), cron.deny)."""
     if shutil.which("crontab") is None:
         return None
-    done = _called(("crontab", "-l"))
+    try:
+        done = _called(("crontab", "-l"))
+    except WhizError:
+        return None
     if done.returncode:
         return "" if "no crontab" in done.stderr else None
     return done.stdout
@@ -188,6 +195,9 @@ def _called(argv: tuple[str, ...], given: str = "") -> _Done:
             check=False,
             env=env,
         )
+    except FileNotFoundError as exc:
+        path = os.environ.get("PATH", os.defpath)
+        raise WhizError(f"{argv[0]}: there is no such command on the PATH, {path}") from exc
     except (OSError, subprocess.SubprocessError) as exc:
         raise WhizError(f"{' '.join(argv)}: {exc}") from exc
     return _Done(done.returncode, _text(done.stdout), _text(done.stderr))
