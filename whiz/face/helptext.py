@@ -142,9 +142,10 @@ examples:
         """\
 Write and enable what brings whiz up after a boot: a systemd service in which it stays
 (--systemd, the default where systemd runs), a systemd timer (--timer) or cron (--cron,
-the default elsewhere) that has it take a turn a minute. Where there is systemd, programs end in reverse order when the machine
-shuts down. Run again, it changes what is not as it should be and says so; another
-mode takes the place of the one before. Programs go on meanwhile.
+the default elsewhere) that has it take a turn a minute. Where there is systemd,
+programs end in reverse order when the machine shuts down. Run again, it changes what
+is not as it should be and says so; another mode takes the place of the one before.
+Programs go on meanwhile.
 
 examples:
   sudo whiz install

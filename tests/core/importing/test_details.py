@@ -454,6 +454,13 @@ def test_what_only_an_odd_app_has() -> None:
     assert value(from_json('[{"script": "a.js", "script": "b.js"}]'), "b", "run") == ["node", "/srv/b.js"]
 
 
+@pytest.mark.parametrize("script", ["x", "npm"])
+def test_options_of_no_interpreter_are_said_to_be_lost(script: str) -> None:
+    ported = from_json(f'[{{"script": "{script}",\n"node_args": "--harmony"}}]')
+    assert [(r.line, r.kind) for r in ported.remarks if r.what.startswith("node_args")] == [(2, Kind.LOST)]
+    assert not [r for r in from_json('[{"script": "x.js",\n"node_args": "-a"}]').remarks if r.line == 2]
+
+
 def test_what_pm2_makes_of_variables_that_are_no_words() -> None:
     """As node spells each: JSON.stringify of what is an object (pm2's Common.mergeEnvironmentVariables), else String.
 
