@@ -75,6 +75,7 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
     docs = list(documents)
     entries: dict[str, Program] = {}
     where: dict[str, Entry] = {}
+    names: dict[str, str] = {}  # in lower case -> as it stands first
     families: dict[str, list[str]] = {}
     common: dict[str, Any] = {}
     for doc in docs:
@@ -83,8 +84,9 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
         defaults = _merged(common, top.get("defaults", {}))
         for key, value in top.get("programs", ()):
             given = keys.PROGRAM.read(value, doc.report)
-            taken = _name_taken(key, where, doc.report)
+            taken = _name_taken(key, where, names, doc.report)
             where.setdefault(key.value, Entry(key, value, doc.report))
+            names.setdefault(key.value.lower(), key.value)
             if taken or given is BAD or not _wanted(key, value, given, node, doc.report):
                 continue
             made = _programs(given, defaults, posixpath.dirname(doc.path), where[key.value])
@@ -151,19 +153,20 @@ def _top(doc: Document) -> dict[str, Any]:
     return out
 
 
-def _name_taken(key: Node, where: Mapping[str, Entry], report: Report) -> bool:
+def _name_taken(key: Node, where: Mapping[str, Entry], names: Mapping[str, str], report: Report) -> bool:
     """Report a name that is malformed, or that another entry has, also in other letters."""
     if not good_name(key.value):
         report.at(key, f"{key.value!r} cannot be a name", "use letters, digits, '.', '_' and '-', at most 200")
         return True
-    for name, other in where.items():
-        if name.lower() == key.value.lower():
-            same = "stands twice" if name == key.value else f"differs from {name!r} only by case"
-            again = other.report.file == report.file and other.key.line == key.line
-            hint = "the file is included twice" if again else "give it another name"
-            report.at(key, f"{key.value!r} {same}: also in {other.report.file}:{other.key.line}", hint)
-            return True
-    return False
+    name = names.get(key.value.lower())
+    if name is None:
+        return False
+    other = where[name]
+    same = "stands twice" if name == key.value else f"differs from {name!r} only by case"
+    again = other.report.file == report.file and other.key.line == key.line
+    hint = "the file is included twice" if again else "give it another name"
+    report.at(key, f"{key.value!r} {same}: also in {other.report.file}:{other.key.line}", hint)
+    return True
 
 
 def _wanted(key: Node, value: Node, given: dict[str, Any], node: Identity, report: Report) -> bool:
