@@ -8,7 +8,7 @@ import pytest
 
 from whiz.core.doctor import Grade, examine
 from whiz.core.limits import By, Grip, Ground
-from whiz.core.machine import Facts, Other, Place, Unit
+from whiz.core.machine import Facts, Memory, Other, Place, Unit
 from whiz.core.value import replace
 
 STATE = Place(role="state", path="/var/lib/whiz", kind="ext4", read_only=False, free=10**9, inodes=10**6)
@@ -18,7 +18,7 @@ CAMERA = Other(home="1a2b3c4d", uid=1000, programs=("camera", "web"))
 WELL = Facts(
     root=True,
     clock=True,
-    memory=True,
+    memory=Memory.UNIFIED,
     pidfd=True,
     places=(RUN, STATE),
     units=(UNIT,),
@@ -50,7 +50,9 @@ def test_a_machine_that_is_as_it_should_be() -> None:
     [
         (replace(WELL, clock=False), "advice", "clock: not synchronised", "timedatectl set-ntp true"),
         (replace(WELL, clock=None), "ok", "clock: cannot tell", ""),
-        (replace(WELL, memory=False), "advice", "memory cgroup: off", "append cgroup_enable=memory cgroup_memory=1 to the line in /boot/firmware/cmdline.txt and reboot"),
+        (replace(WELL, memory=Memory.OLDER), "advice", "memory cgroup: in the older hierarchy (cgroup v1), which whiz does not use: limits.memory is polled", "systemd.unified_cgroup_hierarchy=1"),
+        (replace(WELL, memory=Memory.UNMOUNTED), "advice", "memory cgroup: no cgroup file system is mounted at /sys/fs/cgroup: limits.memory is polled", "mount -t cgroup2"),
+        (replace(WELL, memory=Memory.OFF), "advice", "memory cgroup: off", "append cgroup_enable=memory cgroup_memory=1 to the line in /boot/firmware/cmdline.txt and reboot"),
         (replace(WELL, memory=None), "ok", "memory cgroup: cannot tell", ""),
         (replace(WELL, pidfd=False), "trouble", "pidfd: pidfd_open(2) is refused", "Linux 5.3"),
         (places(STATE, kind="vfat"), "trouble", "state directory: /var/lib/whiz is on vfat, which knows no owners", "mount ext4 at /var/lib/whiz"),
@@ -88,9 +90,10 @@ def test_a_machine_that_is_as_it_should_be() -> None:
         (replace(WELL, psutil="5.9.4"), "ok", "psutil: 5.9.4, whose times move with the clock", ""),
         (replace(WELL, psutil="7.2.2"), "ok", "psutil: 7.2.2", ""),
         (replace(WELL, psutil=None), "ok", "psutil: cannot tell", ""),
-        (WELL, "ok", "cgroup: none is whiz's own: trees are known by session and mark", ""),
-        (replace(WELL, ground=Ground(room="/r")), "ok", "cgroup: programs are placed in /r, which limits nothing", ""),
-        (replace(WELL, ground=Ground(room="/r", controllers=frozenset({"pids", "memory", "io"}))), "ok", "in /r, which limits memory, pids", ""),
+        (WELL, "ok", "cgroup: none is whiz's own: trees are known by session and mark; limits.memory is polled; a share of a core in limits.cpu is held by nobody; limits.tasks is an rlimit, from which root is exempt", ""),
+        (replace(WELL, ground=Ground(room="/r")), "ok", "cgroup: programs are placed in /r, which limits nothing; limits.memory is polled; a share", ""),
+        (replace(WELL, ground=Ground(controllers=frozenset({"memory"}))), "ok", "cgroup: none is whiz's own: trees are known by session and mark; limits.memory is polled", ""),
+        (replace(WELL, ground=Ground(room="/r", controllers=frozenset({"pids", "memory", "io"}))), "ok", "in /r, which limits memory, pids; a share of a core in limits.cpu is held by nobody", ""),
         (replace(WELL, loose=(("web", Grip("memory", "64 MB", By.POLL, "no cgroup", "whiz install")),)), "advice", "limits of web: memory 64 MB: polled at each whiz apply (no cgroup)", "whiz install"),
         (replace(WELL, node_yaml=True), "ok", "node: pi, with a node.yaml", ""),
     ],

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from whiz.core.install import Command, Deed, Found, Remove, Tabulate, Write, install, quiet, said, uninstall
 from whiz.core.subtree import PROGRAMS, cgroup
-from whiz.core.units import ALL, SERVICE, TIMER, Mode, Site, begun, others, programs, table, units
+from whiz.core.units import ALL, SERVICE, TIMER, Mode, Site, begun, others, programs, table, units, unwritable
 from whiz.core.value import replace
 
 SYSTEM = Site(("/usr/local/bin/whiz",), runtime=True)
@@ -154,3 +156,45 @@ def test_a_crontab_keeps_what_is_not_ours() -> None:
     assert table(f"{text}MAILTO=me\n", None) == "@daily backup\n\n# whiz\nMAILTO=me\n"
     mine = "  * * * * * cd / && whiz apply --quiet"
     assert others(f"{text}{mine}\n# whiz apply\n* * * * * whizzer apply\n") == (mine.strip(),)
+
+
+@given(st.text(st.characters(blacklist_categories=[])))
+def test_what_can_be_written_stays_on_its_line_and_can_be_read(path: str) -> None:
+    site = Site(("/bin/whiz", "--home", f"/a{path}"))
+    plain = Site(("/bin/whiz", "--home", "/a"))
+    if unwritable(path):
+        return
+    for mode in Mode:
+        for name, text in units(site, mode).items():
+            assert text.encode().count(b"\n") == units(plain, mode)[name].count("\n")
+            assert "\r" not in text
+    assert table("", site).count("\n") == 2
+
+
+def test_what_cannot_be_written_is_named() -> None:
+    assert unwritable("/a\nb") == r"holds the control character '\n'"
+    assert unwritable("/a\rb") == r"holds the control character '\r'"
+    assert unwritable("/f\udcfcr") == "is no UTF-8"
+    assert unwritable("/für/☃ %$") == ""
+
+
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["0 5 * * * /bin/echo a\x0cb\r", "# f\udcfcr", "a\x1cb", "\x85", "\u2028", "", "#", " # by whiz"]
+        ),
+        st.text(st.characters(blacklist_categories=[], blacklist_characters="\n")),
+    ).filter(lambda line: not line.rstrip().endswith(" # by whiz install"))
+)
+
+
+@given(LINES, LINES, st.sampled_from(["", "no line feed at its end"]))
+def test_of_a_crontab_every_byte_that_is_not_ours_stays(before: list[str], after: list[str], last: str) -> None:
+    first, then = ("".join(f"{line}\n" for line in lines) for lines in (before, after))
+    bare, ours = first + then + last, table("", SYSTEM)
+    assert ours.count("\n") == 2
+    assert table(bare, SYSTEM) == bare + ("\n" if last else "") + ours
+    assert table(first + ours + then + last, None) == bare
+    assert table(first + ours + then + last, SYSTEM) == first + ours + then + last
+    old = ours.replace("/usr/local", "/opt")
+    assert table(first + old.replace("\n", "\r\n") + then, SYSTEM) == first + then + ours

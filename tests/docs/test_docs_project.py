@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -58,3 +59,21 @@ def test_every_key_of_the_program_is_explained(root: Path) -> None:
 
     text = (root / "docs" / "manifest.md").read_text()
     assert all(f"| `{key.name}` |" in text for key in PROGRAM.keys)
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_ci_skips_nothing_unseen(root: Path, tmp_path: Path, uid: int) -> None:
+    """Its tests are told that it is CI, whoever calls it, and who is not root hears what that means."""
+    for name, text in {
+        ".ci/run": (root / ".ci/run").read_text(),
+        "bin/id": f"#!/bin/sh\necho {uid}\n",
+        **{f"scripts/{s}": f"#!/bin/sh\necho {s} $CI\n" for s in ("check", "build", "test")},
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    done = subprocess.run([tmp_path / ".ci/run"], env=env, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["check true", "build true", "test true"]
+    assert ("not root" in done.stderr) == (uid != 0)

@@ -501,3 +501,23 @@ def test_a_newer_format_is_refused_by_name_and_nothing_is_changed(what: str, nod
         assert "newer" in done.stderr
     assert node.mains() == pids
     assert files() == before
+
+
+@root
+@pytest.mark.parametrize("ready", [{"notify": True}, {"fd": 3}])
+def test_who_cannot_be_heard_says_why(ready: dict[str, object], node: Node) -> None:
+    """Where it would say how it does cannot be made, and no outcome written: the reason is told all the same."""
+    asks = {"ready": {**ready, "within": "1h"}, **KEPT}
+    with small(node.home / "run"):
+        node.wish(a={})
+        assert node.whiz("apply").returncode == 0
+        (node.home / "run/said").mkdir(0o711)  # as it is once anybody was to be heard
+        read_only(node.home / "run")
+        node.wish(a={}, b=copy.deepcopy(asks))
+        done = node.whiz("apply", "--wait", "1")
+        why = f"nobody would hear how it does: {node.home}/run/said: Read-only file system"
+        assert why in done.stdout, done.stdout + done.stderr
+        assert "ended unseen" not in done.stdout
+        assert node.mains().keys() == {"a"}
+        read_write(node.home / "run")
+        until(lambda: bool(node.whiz("apply", "--wait", "0")) and node.mains().keys() == {"a", "b"}, "both run")

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -408,3 +409,22 @@ def test_all_logs_together_have_a_ceiling(node: Node) -> None:
             f.truncate(50_000_000)
     node.apply()
     assert sum(p.stat().st_size for p in (node.path / "log").iterdir()) <= 100_000_000
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
+def test_what_is_no_file_is_not_imported(node: Node, kind: str) -> None:
+    """Read, a pipe that nobody writes to would be a file that says nothing."""
+    path = node.path / "Procfile"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(path))
+    else:
+        path.symlink_to("/dev/null")
+    done = node.command("import", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"whiz: {path}: is not a regular file\n    hint: pipe what it holds"), done.stderr
+    done = node.command("import", "--format", "procfile", "-", stdin=None, input="web: /bin/true\n")
+    assert done.returncode == 0
+    assert "web:" in done.stdout

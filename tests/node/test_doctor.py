@@ -12,7 +12,7 @@ import pytest
 
 from tests.node.conftest import WHIZ
 from tests.node.test_journal import PRIVATE
-from whiz.world.machine import look, mounted, unit_of
+from whiz.world.machine import look, memory, mounted, unit_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +92,42 @@ def test_units_with_their_edits(tmp_path: Path) -> None:
     assert found["a.service"]["RuntimeDirectory"] == "b whiz"
     assert found["a.service"]["KillMode"] == "process"
     assert "PrivateTmp" not in found["a.service"]
+
+
+@pytest.mark.parametrize(
+    ("trees", "line", "found"),
+    [
+        ({"": "cpu memory pids"}, "memory 0 9 1", "unified"),
+        ({"": "cpu pids"}, "memory 0 9 0", "off"),
+        ({"": "cpu pids"}, None, "off"),
+        ({"": "cpu pids"}, "memory 0 9 1", "off"),  # within a container
+        ({}, "memory 7 9 1", "older"),
+        ({"unified": ""}, "memory 7 9 1", "older"),  # hybrid
+        ({"unified": ""}, "memory 0 9 0", "off"),
+        ({"unified": "memory"}, "memory 0 9 1", "unified"),
+        ({}, "memory 0 9 1", "unmounted"),
+        ({}, "cpu 0 9 1", "off"),
+        ({}, None, None),
+    ],
+)
+def test_where_memory_is_held(tmp_path: Path, trees: dict[str, str], line: str | None, found: str | None) -> None:
+    for at, controllers in trees.items():
+        (tmp_path / at).mkdir(exist_ok=True)
+        (tmp_path / at / "cgroup.controllers").write_text(f"{controllers}\n")
+    if line is not None:
+        (tmp_path / "cgroups").write_text(
+            "#subsys_name\thierarchy\tnum_cgroups\tenabled\n" + "\t".join(line.split()) + "\n"
+        )
+    assert memory(str(tmp_path), str(tmp_path / "cgroups")) == found
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not PRIVATELY, reason="mounting takes root and a mount namespace; CI has them")
+def test_a_machine_without_cgroups(node: Node) -> None:
+    command = [*PRIVATE, "sh", "-c", 'mount -t tmpfs tmpfs /sys/fs/cgroup && exec "$@"', "sh"]
+    done = subprocess.run([*command, *WHIZ, "--home", node.path, "doctor", "--json"], check=False, capture_output=True)
+    found = findings(done.stdout.decode())
+    assert "limits.memory is polled" in found["memory cgroup"]["says"]
+    assert "limits.memory is polled; a share of a core in limits.cpu is held by nobody" in found["cgroup"]["says"]
 
 
 def test_this_machine(node: Node) -> None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from whiz.core.shape import Report
+from whiz.world import yamltree
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -221,3 +224,12 @@ def test_a_link_into_what_others_may_write_is_refused(node: Node, tmp_path_facto
     (node.path / "whizzifest").symlink_to(loose / "real")
     assert f"{loose} can be written by others" in node.command("apply").stderr
     shutil.rmtree(loose)
+
+
+def test_what_is_written_is_no_bomb_however_much_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what aliases repeat is counted: twenty thousand programs have more nodes than that may be."""
+    monkeypatch.setattr(yamltree, "_MOST", 100)
+    for text, refused in (("[a" + ", a" * 200 + "]", False), ("[&a [x, y]" + ", *a" * 40 + "]", True)):
+        report = Report("many.yaml")
+        assert (yamltree.parse_yaml(text, report) is None) == refused
+        assert bool(report.problems) == refused

@@ -6,7 +6,7 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from whiz.core.machine import unfit
+from whiz.core.machine import Memory, unfit
 from whiz.core.value import value
 from whiz.core.words import spell_bytes
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 _FLEETING = frozenset({"tmpfs", "ramfs", "overlay"})  # raspi-config's read-only mode is an overlay in memory
 _ROOM, _INODES = 100_000_000, 1000  # all logs of a home together keep at most 100 MB
+_WITHOUT = {  # what becomes of a limit that no controller holds
+    "memory": "limits.memory is polled",
+    "cpu": "a share of a core in limits.cpu is held by nobody",
+    "pids": "limits.tasks is an rlimit, from which root is exempt",
+}
 _PSUTIL = (5, 9), (5, 9, 5)  # the least that whiz takes; the first whose processes keep their identity
 
 
@@ -42,7 +47,7 @@ def examine(facts: Facts) -> tuple[Finding, ...]:
     """Return a finding for everything looked at."""
     return (
         _whether(facts.clock, "clock", "synchronised", _UNSYNCHRONISED),
-        _whether(facts.memory, "memory cgroup", "available", _UNBOUNDED),
+        _MEMORY[facts.memory],
         _whether(facts.pidfd, "pidfd", "works", _UNSAFE),
         *map(_place, facts.places),
         *_units(facts),
@@ -66,12 +71,28 @@ _UNSYNCHRONISED = Finding(
     "not synchronised: whiz decides by the time since boot, but history shows wrong times",
     "sudo apt-get install -y systemd-timesyncd && sudo timedatectl set-ntp true (and see that it has a network)",
 )
-_UNBOUNDED = Finding(
-    Grade.ADVICE,
-    "memory cgroup",
-    "off, as Raspberry Pi OS has it: MemoryMax= in a unit bounds nothing, limits.memory is polled",
-    "append cgroup_enable=memory cgroup_memory=1 to the line in /boot/firmware/cmdline.txt and reboot",
-)
+_MEMORY = {
+    None: Finding(Grade.OK, "memory cgroup", "cannot tell"),
+    Memory.UNIFIED: Finding(Grade.OK, "memory cgroup", "available"),
+    Memory.OFF: Finding(
+        Grade.ADVICE,
+        "memory cgroup",
+        "off, as Raspberry Pi OS has it: MemoryMax= in a unit bounds nothing, limits.memory is polled",
+        "append cgroup_enable=memory cgroup_memory=1 to the line in /boot/firmware/cmdline.txt and reboot",
+    ),
+    Memory.OLDER: Finding(
+        Grade.ADVICE,
+        "memory cgroup",
+        "in the older hierarchy (cgroup v1), which whiz does not use: limits.memory is polled",
+        "append systemd.unified_cgroup_hierarchy=1 to the kernel's command line and reboot; in a container, its host's",
+    ),
+    Memory.UNMOUNTED: Finding(
+        Grade.ADVICE,
+        "memory cgroup",
+        "no cgroup file system is mounted at /sys/fs/cgroup: limits.memory is polled",
+        "sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup, as systemd does at boot; in a container, from outside",
+    ),
+}
 _UNSAFE = Finding(
     Grade.TROUBLE,
     "pidfd",
@@ -151,12 +172,12 @@ def _yes(text: str) -> bool:
 def _limits(facts: Facts) -> Iterator[Finding]:
     """Say where programs are placed, and which limits the kernel does not hold."""
     ground = facts.ground
+    able = [c for c in _WITHOUT if ground.room is not None and c in ground.controllers]
     if ground.room is None:
-        yield Finding(Grade.OK, "cgroup", "none is whiz's own: trees are known by session and mark, limits are rlimits")
+        says = "none is whiz's own: trees are known by session and mark"
     else:
-        able = [c for c in ("memory", "cpu", "pids") if c in ground.controllers]
         says = f"programs are placed in {ground.room}, which limits {', '.join(able) or 'nothing'}"
-        yield Finding(Grade.OK, "cgroup", says)
+    yield Finding(Grade.OK, "cgroup", "; ".join([says, *(text for c, text in _WITHOUT.items() if c not in able)]))
     for name, grip in facts.loose:
         yield Finding(Grade.ADVICE, f"limits of {name}", grip.words(stays=facts.stays), grip.do)
 

@@ -19,11 +19,13 @@ class Found:
     """What is so. `folder`: where the units are; `files`: those of ours that are there, by name.
 
     `crontab`: None where there is no cron; `lingers`: whether the user's manager is there without a login.
+    `mute`: why systemd, which is there, cannot be asked; nothing where it can, or is not there.
     """
 
     folder: str
     systemd: bool
     crontab: str | None
+    mute: str = ""
     lingers: bool = True
     files: Mapping[str, str] = {}
     enabled: frozenset[str] = frozenset()

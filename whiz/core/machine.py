@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from whiz.core.limits import Ground
@@ -19,6 +20,15 @@ FOREIGN = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk"})
 def unfit(kind: str | None) -> str | None:
     """Say why whiz cannot keep things on a file system of this type, None where it can."""
     return "which knows no owners and replaces no file in one step" if kind in FOREIGN else None
+
+
+class Memory(StrEnum):
+    """Where the kernel has its memory controller."""
+
+    UNIFIED = "unified"  # where whiz can use it
+    OFF = "off"
+    OLDER = "older"  # in a hierarchy of version 1, be it beside a unified one
+    UNMOUNTED = "unmounted"
 
 
 @record
@@ -60,7 +70,7 @@ class Facts:
 
     root: bool
     clock: bool | None
-    memory: bool | None
+    memory: Memory | None
     pidfd: bool
     places: tuple[Place, ...]
     units: tuple[Unit, ...]

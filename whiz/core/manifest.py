@@ -60,6 +60,7 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
     docs = list(documents)
     entries: dict[str, Program] = {}
     where: dict[str, Entry] = {}
+    names: dict[str, str] = {}  # in lower case -> as it stands first
     families: dict[str, list[str]] = {}
     common: dict[int, dict[str, Any]] = {}
     layers: dict[str, int] = {}
@@ -73,8 +74,9 @@ def build(documents: Iterable[Document], node: Identity) -> Manifest:
             if layers.setdefault(key.value, doc.layer) < min(doc.layer, 1):
                 continue  # the node has its own of this name
             given = keys.PROGRAM.read(value, doc.report)
-            taken = _name_taken(key, where, doc.report)
+            taken = _name_taken(key, where, names, doc.report)
             where.setdefault(key.value, Entry(key, value, doc.report))
+            names.setdefault(key.value.lower(), key.value)
             if taken or given is BAD or not _wanted(key, value, given, node, doc.report):
                 continue
             made = programs(anchored(given, base), defaults, base, where[key.value])
@@ -132,19 +134,20 @@ def _top(doc: Document) -> dict[str, Any]:
     return out
 
 
-def _name_taken(key: Node, where: Mapping[str, Entry], report: Report) -> bool:
+def _name_taken(key: Node, where: Mapping[str, Entry], names: Mapping[str, str], report: Report) -> bool:
     """Report a name that is malformed, or that another entry has, also in other letters."""
     if not good_name(key.value):
         report.at(key, f"{key.value!r} cannot be a name", "use letters, digits, '.', '_' and '-', at most 200")
         return True
-    for name, other in where.items():
-        if name.lower() == key.value.lower():
-            same = "stands twice" if name == key.value else f"differs from {name!r} only by case"
-            again = other.report.file == report.file and other.key.line == key.line
-            hint = "the file is included twice" if again else "give it another name"
-            report.at(key, f"{key.value!r} {same}: also in {other.report.file}:{other.key.line}", hint)
-            return True
-    return False
+    name = names.get(key.value.lower())
+    if name is None:
+        return False
+    other = where[name]
+    same = "stands twice" if name == key.value else f"differs from {name!r} only by case"
+    again = other.report.file == report.file and other.key.line == key.line
+    hint = "the file is included twice" if again else "give it another name"
+    report.at(key, f"{key.value!r} {same}: also in {other.report.file}:{other.key.line}", hint)
+    return True
 
 
 def _wanted(key: Node, value: Node, given: dict[str, Any], node: Identity, report: Report) -> bool:

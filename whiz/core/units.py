@@ -14,7 +14,9 @@ TIMER = "whiz.timer"
 ALL = (PROGRAMS, SERVICE, TIMER)
 
 _OURS = " # by whiz install"  # ends our lines of a crontab; the shell takes it for the comment it is
+_LINE = re.compile(r".*\n|.+")
 _TURN = re.compile(r"(?:^|[\s/])whiz\s(?:.*\s)?(?:apply|run)\b")
+_NEVER = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates: what is no UTF-8, which systemd does not read
 _END = 100  # s that the programs may take to end at shutdown; a user's manager is killed after 120
 _MARGIN = 10  # s more before systemd no longer waits
 
@@ -37,6 +39,14 @@ class Site:
     words: tuple[str, ...]
     user: str | None = None
     runtime: bool = False
+
+
+def unwritable(path: str) -> str:
+    """Say why no unit or crontab can hold this path; nothing where they can. Both end a line at a line feed."""
+    found = _NEVER.search(path)
+    if found is None:
+        return ""
+    return "is no UTF-8" if found[0] >= "\ud800" else f"holds the control character {found[0]!r}"
 
 
 def begun(mode: Mode) -> tuple[str, ...]:
@@ -182,20 +192,28 @@ def _word(text: str) -> str:
 
 
 def table(text: str, site: Site | None) -> str:
-    """Return a crontab with our lines as they should be; without them where there is no site."""
-    lines = text.splitlines()
-    ours = _lines(site) if site is not None else []
-    if [line for line in lines if line.endswith(_OURS)] == ours:
+    """Return a crontab with our lines as they should be; without them where there is no site.
+
+    What is not ours stays to the byte, whatever else than a line feed Python takes for the end of a line.
+    """
+    lines = _LINE.findall(text)
+    wanted = _lines(site) if site is not None else []
+    if [line for line in lines if _ours(line)] == wanted:
         return text
-    return "".join(f"{line}\n" for line in [*(line for line in lines if not line.endswith(_OURS)), *ours])
+    others = "".join(line for line in lines if not _ours(line))
+    return others + ("\n" if wanted and others and not others.endswith("\n") else "") + "".join(wanted)
 
 
 def others(text: str) -> tuple[str, ...]:
     """Return the lines of a crontab that are not ours and take turns as well."""
-    lines = (line.strip() for line in text.splitlines() if not line.endswith(_OURS))
+    lines = (line.strip() for line in _LINE.findall(text) if not _ours(line))
     return tuple(line for line in lines if not line.startswith("#") and _TURN.search(line))
+
+
+def _ours(line: str) -> bool:
+    return line.rstrip().endswith(_OURS)
 
 
 def _lines(site: Site) -> list[str]:
     command = shlex.join((*site.words, "apply", "--quiet")).replace("%", "\\%")
-    return [f"{when} {command}{_OURS}" for when in ("@reboot", "* * * * *")]
+    return [f"{when} {command}{_OURS}\n" for when in ("@reboot", "* * * * *")]

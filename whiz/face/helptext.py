@@ -141,15 +141,16 @@ examples:
         "have whiz come up with the machine",
         """\
 Write and enable what brings whiz up after a boot: a systemd service in which it stays
-(--systemd, the default), a systemd timer (--timer) or cron (--cron) that has it take a
-turn a minute. Where there is systemd, programs end in reverse order when the machine
-shuts down. Run again, it changes what is not as it should be and says so; another
-mode takes the place of the one before. Programs go on meanwhile.
+(--systemd, the default where systemd runs), a systemd timer (--timer) or cron (--cron,
+the default elsewhere) that has it take a turn a minute. Where there is systemd,
+programs end in reverse order when the machine shuts down. Run again, it changes what
+is not as it should be and says so; another mode takes the place of the one before.
+Programs go on meanwhile.
 
 examples:
   sudo whiz install
   whiz install --user --timer     (your own programs, without root)
-  whiz install --print            (show it; change nothing)
+  whiz install --print            (show it, on any machine; change nothing)
 """,
     ),
     "uninstall": (
@@ -195,10 +196,10 @@ examples:
     "doctor": (
         "examine the machine, and say what to do",
         """\
-Look for what makes whiz work less well than it could: the clock, the kernel, the
-file systems of its directories, systemd units that would take programs down with
-whiz, other homes. Changes nothing; needs neither root nor a whizzifest. Exit
-status 1 when there is trouble, 0 otherwise.
+Look for what makes whiz work less well than it could: the clock, the kernel and its
+cgroups, the file systems of whiz's directories, systemd units that would take
+programs down with whiz, other homes. Changes nothing; needs neither root nor a
+whizzifest. Exit status 1 when there is trouble, 0 otherwise.
 
 examples:
   sudo whiz doctor

@@ -9,7 +9,7 @@ from whiz.core.errors import HomeError, UsageError, WhizError
 from whiz.core.install import Command, Remove, Tabulate, Write, quiet, said
 from whiz.core.install import install as installed
 from whiz.core.install import uninstall as uninstalled
-from whiz.core.units import Mode, Site, others
+from whiz.core.units import Mode, Site, others, unwritable
 from whiz.core.value import replace
 from whiz.face import voice
 from whiz.world import boot
@@ -25,10 +25,11 @@ def install(args: argparse.Namespace) -> int:
     """Have whiz come up with the machine."""
     site = _site(args)
     found = boot.look(site.user)
-    mode = Mode(args.mode or (Mode.SYSTEMD if found.systemd else Mode.CRON))
+    mode = Mode(args.mode or (Mode.SYSTEMD if found.systemd or found.mute else Mode.CRON))
     if args.print:
         found = _supposed(mode, found)
-    _possible(mode, found)
+    else:
+        _possible(mode, found)
     code = _carried_out(args, installed(site, found, mode), f"{mode} keeps the whizzifest")
     for line in others(found.crontab or ""):
         voice.warn(f"a line of your own in the crontab takes turns as well; remove it with crontab -e: {line}")
@@ -38,7 +39,10 @@ def install(args: argparse.Namespace) -> int:
 def uninstall(args: argparse.Namespace) -> int:
     """Have whiz no longer come up with the machine; programs go on."""
     site = _site(args)
-    deeds = uninstalled(site, boot.look(site.user))
+    found = boot.look(site.user)
+    if not args.print and found.files:
+        _answering(found)
+    deeds = uninstalled(site, found)
     code = _carried_out(args, deeds, "nothing of it is installed")
     if deeds and not args.print:
         voice.say(args, "programs go on; whiz stop ends them")
@@ -59,13 +63,24 @@ def _site(args: argparse.Namespace) -> Site:
             f"not root\nhint: sudo whiz {args.command}, or whiz {args.command} --user for your own programs"
         )
     words, home = boot.words(), getattr(args, "home", None)
+    _held("whiz itself", *words)
     for option, path in (("--home", home), ("--manifest", getattr(args, "manifest", None))):
-        words += (option, os.path.abspath(path)) if path is not None else ()
+        if path is not None:
+            _held(option, os.path.abspath(path))
+            words += (option, os.path.abspath(path))
     try:
         user = pwd.getpwuid(os.getuid()).pw_name if args.user else None
     except KeyError:
         raise HomeError(f"uid {os.getuid()} has no name, and so no systemd of its own and no crontab") from None
     return Site(words, user, runtime=not args.user and home is None)
+
+
+def _held(what: str, *paths: str) -> None:
+    """Raise UsageError for what would be another line of a unit or a crontab, or none that can be read."""
+    for path in paths:
+        if why := unwritable(path):
+            hint = "rename it, or call it by a symlink whose name is plain"
+            raise UsageError(f"{what}: {path!r} {why}, and neither a unit nor a crontab can hold that\nhint: {hint}")
 
 
 def _supposed(mode: Mode, found: Found) -> Found:
@@ -75,7 +90,16 @@ def _supposed(mode: Mode, found: Found) -> Found:
     return found if found.crontab is not None else replace(found, crontab="")
 
 
+def _answering(found: Found) -> None:
+    """Raise WhizError where systemd, which is there, cannot be told."""
+    if found.mute:
+        hint = "see that systemctl works (sudo apt-get install -y systemd), then this again; nothing was changed"
+        raise WhizError(f"systemd runs here, but cannot be asked: {found.mute}\nhint: {hint}")
+
+
 def _possible(mode: Mode, found: Found) -> None:
+    if mode is not Mode.CRON or found.files:
+        _answering(found)
     if mode is not Mode.CRON and not found.systemd:
         raise UsageError(f"systemd does not run here, so there is no --{mode}\nhint: whiz install --cron")
     if mode is Mode.CRON and found.crontab is None:
@@ -87,6 +111,8 @@ def _possible(mode: Mode, found: Found) -> None:
 def _carried_out(args: argparse.Namespace, deeds: Sequence[Deed], otherwise: str) -> int:
     """Do, or with --print only show, what is to be done, and say it. `otherwise`: what is said of nothing to do."""
     done, errors = [], []
+    if args.print and not voice.wants_json(args):
+        voice.verbatim()
     for deed in deeds:
         if args.print:
             _show(args, deed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -33,6 +34,12 @@ def say(args: argparse.Namespace, text: str) -> None:
     """Print a line, unless quiet or JSON was asked for."""
     if not getattr(args, "quiet", False) and not wants_json(args):
         print(text, flush=True)  # noqa: T201
+
+
+def verbatim() -> None:
+    """Print the bytes of another encoding that a text was read with (surrogateescape) as these bytes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
 
 
 def warn(text: str) -> None:

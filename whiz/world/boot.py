@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import pwd
@@ -9,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from whiz.core.errors import WhizError
 from whiz.core.install import Command, Found, Remove, Tabulate, Write
@@ -27,6 +28,14 @@ _PATIENCE = 300.0  # s for a command: starting a unit waits for the first turn
 _MANAGER = 10.0  # s for a user's manager to come after it was asked to stay
 
 
+class _Done(NamedTuple):
+    """How a command ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def words() -> tuple[str, ...]:
     """Return how whiz is called, from anywhere."""
     here = os.path.abspath(sys.argv[0])
@@ -38,15 +47,19 @@ def words() -> tuple[str, ...]:
 def look(user: str | None) -> Found:
     """Return what is so, for the system or for this user."""
     folder = os.path.join(pwd.getpwnam(user).pw_dir, _USER) if user is not None else _SYSTEM
-    systemd = os.path.isdir(_BOOTED)
-    there = {name: disk.read(f"{folder}/{name}") for name in ALL}
-    states = _states(user) if systemd else {}
+    there = {name: _unit(f"{folder}/{name}") for name in ALL}
+    booted, mute, states = os.path.isdir(_BOOTED), "", {}
+    try:
+        states = _states(user) if booted else {}
+    except WhizError as exc:
+        mute = str(exc)
     return Found(
         folder=folder,
-        systemd=systemd,
+        systemd=booted and not mute,
+        mute=mute,
         crontab=_crontab(),
         lingers=user is None or os.path.exists(f"/var/lib/systemd/linger/{user}"),
-        files={name: data.decode(errors="replace") for name, data in there.items() if data is not None},
+        files={name: text for name, text in there.items() if text is not None},
         enabled=frozenset(states.get("enabled", ())),
         active=frozenset(states.get("active", ())),
         failed=frozenset(states.get("failed", ())),
@@ -60,7 +73,7 @@ def do(deed: Deed) -> None:
             if sign != "=":
                 _write(path, text)
         case Remove(path):
-            os.unlink(path)
+            _remove(path)
         case Tabulate(text, sign):
             if sign != "=":
                 _run(("crontab", "-") if text else ("crontab", "-r"), text)
@@ -76,7 +89,35 @@ def _write(path: str, text: str) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         disk.write(path, text, durable=True, mode=0o644)
     except OSError as exc:
-        raise WhizError(f"{path}: {exc.strerror}; whiz install --print shows what belongs there") from exc
+        raise _refused(path, exc, "whiz install --print shows what belongs there") from exc
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise _refused(path, exc, f"rm {path}, by who may; then whiz uninstall again") from exc
+
+
+def _refused(path: str, exc: OSError, otherwise: str) -> WhizError:
+    """Return the error of a file that cannot be written or removed, with what to do about it."""
+    hints = {
+        errno.EROFS: f"remount it, with the mount point that findmnt -T {os.path.dirname(path)} names:"
+        " sudo mount -o remount,rw; then this again",
+        errno.EISDIR: f"mv {path} elsewhere: a unit belongs there; then this again",
+    }
+    return WhizError(f"{path}: {exc.strerror or exc}\nhint: {hints.get(exc.errno or 0, otherwise)}")
+
+
+def _unit(path: str) -> str | None:
+    """Return what a unit of ours says, None where there is none; nothing where that cannot be read."""
+    try:
+        data = disk.read(path)
+    except OSError:
+        return ""  # a directory, or not ours to read: something is there, and is not what it should be
+    return None if data is None else _text(data)
 
 
 def _states(user: str | None) -> dict[str, set[str]]:
@@ -96,7 +137,10 @@ def _crontab() -> str | None:
     """Return this user's crontab, None where there is no cron or it refuses (crontab(1), cron.deny)."""
     if shutil.which("crontab") is None:
         return None
-    done = _called(("crontab", "-l"))
+    try:
+        done = _called(("crontab", "-l"))
+    except WhizError:
+        return None
     if done.returncode:
         return "" if "no crontab" in done.stderr else None
     return done.stdout
@@ -140,11 +184,25 @@ def _hint(argv: Iterable[str]) -> str:
     return ""
 
 
-def _called(argv: tuple[str, ...], given: str = "") -> subprocess.CompletedProcess[str]:
+def _called(argv: tuple[str, ...], given: str = "") -> _Done:
     env = {**os.environ, "LC_ALL": "C", "XDG_RUNTIME_DIR": _runtime()}
     try:
-        return subprocess.run(  # noqa: S603  systemctl, loginctl and crontab, by their names
-            argv, input=given, capture_output=True, text=True, timeout=_PATIENCE, check=False, env=env
+        done = subprocess.run(  # noqa: S603  systemctl, loginctl and crontab, by their names
+            argv,
+            input=given.encode(errors="surrogateescape"),
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+            env=env,
         )
+    except FileNotFoundError as exc:
+        path = os.environ.get("PATH", os.defpath)
+        raise WhizError(f"{argv[0]}: there is no such command on the PATH, {path}") from exc
     except (OSError, subprocess.SubprocessError) as exc:
         raise WhizError(f"{' '.join(argv)}: {exc}") from exc
+    return _Done(done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def _text(data: bytes) -> str:
+    """Return bytes of any encoding as text from which they can be had again; every line end stays what it is."""
+    return data.decode(errors="surrogateescape")

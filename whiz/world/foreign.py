@@ -18,6 +18,8 @@ def text_of(path: str, shown: str) -> str:
     try:
         if os.path.isdir(path):
             raise IsADirectoryError(21, "is a directory: name the files in it")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise _error(shown, 0, "is not a regular file", f"pipe what it holds: cat {shown} | whiz import -")
         data = disk.read(path, _MOST)
     except OSError as exc:
         raise _error(shown, 0, exc.strerror or str(exc)) from None

@@ -8,7 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from whiz.core.machine import Facts, Other, Place, Unit
+from whiz.core.machine import Facts, Memory, Other, Place, Unit
 from whiz.world import disk
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def look(folders: Mapping[str, str], home: str, system: Sequence[str] = SYSTEM, 
     return Facts(
         root=os.getuid() == 0,
         clock=_clock(),
-        memory=_memory(),
+        memory=memory(),
         pidfd=_pidfd(),
         places=tuple(_place(role, path, mounts) for role, path in folders.items()),
         units=(*_units(system, inside, user=False), *_units(user, inside, user=True)),
@@ -102,12 +102,20 @@ def _clock() -> bool | None:
     return None if state < 0 else state != _TIME_ERROR
 
 
-def _memory() -> bool | None:
-    unified = _text("/sys/fs/cgroup/cgroup.controllers")
-    if unified is not None:
-        return "memory" in unified.split()
-    each = _text("/proc/cgroups")
-    return None if each is None else re.search(r"^memory\s+\d+\s+\d+\s+1$", each, re.MULTILINE) is not None
+def memory(sys: str = "/sys/fs/cgroup", proc: str = "/proc/cgroups") -> Memory | None:
+    """Return where the memory controller is: in a hybrid machine the unified tree is there, without it (cgroups(7))."""
+    unified = next((t for at in (sys, f"{sys}/unified") if (t := _text(f"{at}/cgroup.controllers")) is not None), None)
+    if unified is not None and "memory" in unified.split():
+        return Memory.UNIFIED
+    each = _text(proc)
+    if each is None:
+        return None if unified is None else Memory.OFF
+    found = re.search(r"^memory\s+(\d+)\s+\d+\s+1$", each, re.MULTILINE)
+    if found is None:
+        return Memory.OFF
+    if found[1] != "0":
+        return Memory.OLDER
+    return Memory.UNMOUNTED if unified is None else Memory.OFF
 
 
 def _pidfd() -> bool:

@@ -22,7 +22,7 @@ _KINDS = {
 }
 _TAGS = {*_KINDS, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:merge"}
 _DEPTH = 100
-_MOST = 200_000  # nodes after aliases are followed: a file of ten lines can mean a billion
+_MOST = 200_000  # nodes that aliases repeat: a file of ten lines can mean a billion
 
 
 def parse_yaml(text: str, report: Report) -> Node | None:
@@ -60,10 +60,12 @@ class _Walk:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._left = _MOST
+        self._seen: set[int] = set()
 
     def node(self, node: yaml.Node, above: tuple[int, ...]) -> Node:
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        self._left -= 1
+        self._left -= id(node) in self._seen
+        self._seen.add(id(node))
         if id(node) in above or self._left <= 0:
             raise yaml.YAMLError("aliases that lead back to themselves or multiply without end")
         above = (*above, id(node))

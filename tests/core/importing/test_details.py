@@ -12,6 +12,7 @@ from whiz.core.importing.command import from_shell
 from whiz.core.importing.guess import FORMATS, guess
 from whiz.core.importing.ledger import Ledger, refused
 from whiz.core.importing.oncalendar import every, schedule, span
+from whiz.core.importing.pm2 import variable
 from whiz.core.importing.rules import bytes_of, seconds
 from whiz.core.importing.systemd_text import Unit, words
 from whiz.core.importing.together import together
@@ -62,7 +63,7 @@ def test_shell_lines(line: str, want: tuple[str, ...] | None) -> None:
         ("sat,sun *-*-* 12:30:00", "30 12 * * sat,sun"),
         ("*:0/15", "0-59/15 * * * *"),
         ("*-*-1 00:00", "0 0 1 * *"),
-        ("*-1..3-*/10 0:0", "0 0 1-31/10 1-3 *"),
+        ("*-1..3-1/10 0:0", "0 0 1-31/10 1-3 *"),
         ("*-*-* 8..18/2:00", "0 8-18/2 * * *"),
     ],
 )
@@ -451,3 +452,26 @@ def test_what_only_an_odd_app_has() -> None:
     ported = from_json('[{"script": "a.js", "cron": "never", "autorestart": false, "stop_exit_codes": [3]}]')
     assert dict(ported.withheld).keys() == {"a"}
     assert value(from_json('[{"script": "a.js", "script": "b.js"}]'), "b", "run") == ["node", "/srv/b.js"]
+
+
+@pytest.mark.parametrize("script", ["x", "npm"])
+def test_options_of_no_interpreter_are_said_to_be_lost(script: str) -> None:
+    ported = from_json(f'[{{"script": "{script}",\n"node_args": "--harmony"}}]')
+    assert [(r.line, r.kind) for r in ported.remarks if r.what.startswith("node_args")] == [(2, Kind.LOST)]
+    assert not [r for r in from_json('[{"script": "x.js",\n"node_args": "-a"}]').remarks if r.line == 2]
+
+
+def test_what_pm2_makes_of_variables_that_are_no_words() -> None:
+    """As node spells each: JSON.stringify of what is an object (pm2's Common.mergeEnvironmentVariables), else String.
+
+    Only J and L, of which JavaScript has nothing left or not all digits, stay as they are written.
+    """
+    written = r"""{"A": {"x": 1}, "B": [1, "é\"\n", null, [], {}], "C": null, "D": {"b": true, "10": 1, "2": "y", "b": false},
+        "E": 1.0, "F": 1e3, "G": 0.10, "H": -0.5, "I": 1e-7, "J": 1e400, "K": true, "L": 12345678901234567890, "M": "1.0"}"""
+    (app,) = programs_of(from_json(f'[{{"script": "/bin/x", "env": {written}}}]')).values()
+    assert app["env"] == {
+        "A": '{"x":1}', "B": r'[1,"é\"\n",null,[],{}]', "C": "null", "D": '{"2":"y","10":1,"b":false}',
+        "E": "1", "F": "1000", "G": "0.1", "H": "-0.5", "I": "1e-7", "J": "1e400", "K": "true",
+        "L": "12345678901234567890", "M": "1.0",
+    }  # fmt: skip
+    assert variable(Node("int", "0o17", 1, 1)) == "0o17"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import json
 import re
 from typing import TYPE_CHECKING
@@ -33,9 +34,10 @@ def parse(source: Source) -> Node:
 class _Reader:
     def __init__(self, source: Source) -> None:
         self._source, self._text, self.at = source, source.text, 0
+        self._begins = [0, *(found.end() for found in re.finditer("\n", source.text))]  # of lines
 
     def refuse(self, message: str, hint: str = "") -> Exception:
-        line = self._text.count("\n", 0, self.at) + 1
+        line = self._place()[0]
         text = (self._text.splitlines() or [""])[min(line, len(self._text.splitlines()) or 1) - 1]
         return refuse(self._source.file, line, f"not JSON: {message}", text, hint)
 
@@ -109,7 +111,8 @@ class _Reader:
         return held
 
     def _place(self) -> tuple[int, int]:
-        return self._text.count("\n", 0, self.at) + 1, self.at - self._text.rfind("\n", 0, self.at)
+        line = bisect.bisect_right(self._begins, self.at)
+        return line, self.at - self._begins[line - 1] + 1
 
 
 HINT = "make JSON of it: node -p \"JSON.stringify(require('./ecosystem.config.js'), null, 2)\" > ecosystem.json"

@@ -58,9 +58,11 @@ class Ledger:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries = list(entries)
         self._seen: set[tuple[str, int, str, str]] = set()
-        self._translations: list[Translation] = []
-        self._remarks: dict[Remark, tuple[str, ...]] = {}  # and the programs it is about
+        self._translations: dict[str, list[Translation]] = {}  # program -> its own
+        self._remarks: dict[Remark, dict[str, None]] = {}  # and the programs it is about
         self._first: dict[str, Entry] = {}  # program -> where it begins
+        self._taken: set[str] = set()  # the names, in lower case
+        self._copies: dict[str, int] = {}  # name, in lower case -> the number that its last copy got
         self._after: dict[str, dict[str, Entry]] = {}
         self._idle: dict[Entry, str] = {}
         self._told: set[tuple[str, int, str, str]] = set()  # what is translated or remarked upon
@@ -73,11 +75,11 @@ class Ledger:
         name = wished
         if not good_name(name):
             name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:_LONGEST] or "program"
-        taken, n = {k.lower() for k in self._first}, 1
-        stem = name
-        while name.lower() in taken:
-            n += 1
-            name = f"{stem}-{n}"
+        stem, low = name, name.lower()
+        while name.lower() in self._taken:
+            self._copies[low] = self._copies.get(low, 1) + 1
+            name = f"{stem}-{self._copies[low]}"
+        self._taken.add(name.lower())
         self._first[name] = entry
         if name != wished:
             clash = ": that name is taken" if name != stem else ": whiz's names are letters, digits, '.', '_' and '-'"
@@ -90,17 +92,19 @@ class Ledger:
             self.say(Kind.LOST, entry, f"{key.partition('.')[0]}: {said}", hint, program)
             return False
         self._told.add(entry[:4])
-        self._translations.append(Translation(program, key, held, entry.file, entry.line))
+        self._translate(program, key, held, entry)
         if why:
             self.say(Kind.NEAR, entry, why, hint, program)
         return True
+
+    def _translate(self, program: str, key: str, held: object, entry: Entry) -> None:
+        self._translations.setdefault(program, []).append(Translation(program, key, held, entry.file, entry.line))
 
     def say(self, kind: Kind, entry: Entry, why: str, hint: str = "", program: str = "") -> None:
         """Remark upon an entry."""
         self._told.add(entry[:4])
         remark = Remark(kind, entry.file, entry.line, entry.what, why, hint)
-        before = self._remarks.get(remark, ())
-        self._remarks[remark] = tuple(dict.fromkeys((*before, *([program] if program else ()))))
+        self._remarks.setdefault(remark, {}).update({program: None} if program else {})
 
     def used(self, entry: Entry) -> None:
         """Take down that another entry's translation holds this one too."""
@@ -123,11 +127,11 @@ class Ledger:
 
     def has(self, program: str, key: str) -> object:
         """Return what a program was given for a key so far, None where it has none."""
-        return next((t.value for t in reversed(self._translations) if t[:2] == (program, key)), None)
+        return next((t.value for t in reversed(self._translations.get(program, [])) if t.key == key), None)
 
     def drop(self, program: str, key: str) -> None:
         """Take a translation back that another option makes void; the caller has said why."""
-        self._translations = [t for t in self._translations if t[:2] != (program, key)]
+        self._translations[program] = [t for t in self._translations.get(program, []) if t.key != key]
 
     def withheld(self) -> frozenset[str]:
         """Return the programs that are not to be started as they stand."""
@@ -150,10 +154,10 @@ class Ledger:
             if entry[:4] not in self._seen and entry[:4] not in self._told:
                 self.say(Kind.LOST, entry, "unknown: no reference names this option here", "is it misspelt?")
         order = {f: i for i, f in enumerate(dict.fromkeys(e.file for e in self._entries))}
-        remarks = [replace(r, programs=programs) for r, programs in self._remarks.items()]
+        remarks = [replace(r, programs=tuple(programs)) for r, programs in self._remarks.items()]
         remarks.sort(key=lambda r: (order.get(r.file, 0), r.line))
         return Ported(
-            tuple(self._translations),
+            tuple(t for own in self._translations.values() for t in own),
             tuple(remarks),
             tuple(dict.fromkeys(self.hitlist)),
             tuple(self._withheld.items()),
@@ -161,15 +165,18 @@ class Ledger:
         )
 
     def _require_commands(self) -> None:
-        running = {t.program for t in self._translations if t.key == "run"}
+        running = self._running()
         for name, entry in self._first.items():
             if name not in running:
                 self.withhold(name, "it has no command that whiz could run")
                 self.say(Kind.LOST, entry, "it has no command that whiz could run", program=name)
 
+    def _running(self) -> set[str]:
+        return {name for name, own in self._translations.items() if any(t.key == "run" for t in own)}
+
     def _order(self) -> None:
         """Write down who comes after whom, without what is not there and without circles."""
-        there = {t.program for t in self._translations if t.key == "run"} - self._withheld.keys()
+        there = self._running() - self._withheld.keys()
         found: dict[str, dict[str, Entry]] = {}
         for name, others in self._after.items():
             for other, entry in others.items():
@@ -186,11 +193,12 @@ class Ledger:
             self._told |= {entry[:4] for entry in others.values()}
             first = next(iter(others.values()), None)
             if first is not None:
-                self._translations.append(Translation(name, "after", sorted(others), first.file, first.line))
+                self._translate(name, "after", sorted(others), first)
 
     def _back_offs(self) -> None:
         """Keep the longest back-off as long as the first."""
-        held = {(t.program, t.key): str(t.value) for t in self._translations}
-        for (name, key), text in held.items():
-            if key == "restart.delay" and duration(text) > duration(held.get((name, "restart.max_delay"), "5m")):
-                self._translations.append(Translation(name, "restart.max_delay", text))
+        for name, own in self._translations.items():
+            held = {t.key: str(t.value) for t in own}
+            text = held.get("restart.delay", "0")
+            if duration(text) > duration(held.get("restart.max_delay", "5m")):
+                own.append(Translation(name, "restart.max_delay", text))

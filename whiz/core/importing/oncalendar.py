@@ -91,10 +91,14 @@ def _part(text: str, low: int, high: int) -> str:
         return "*"
     out = []
     for part in text.split(","):
-        found = _PART.fullmatch(part.replace("*/", f"{low}/"))
+        found = _PART.fullmatch(part)
+        if part.startswith("*/"):
+            raise ValueError(f"systemd has no {part!r} and ignores such a line; it would be {low}{part[1:]}")
         if found is None:
             raise ValueError(f"{part!r} is nothing that whiz's calendar has")
         first, last, step = found.groups()
+        if step is not None and last is None and int(first) + int(step) > high:
+            raise ValueError(f"the step of {part!r} leads nowhere, and systemd ignores such a line")
         if step is not None:
             out.append(f"{int(first)}-{int(last or high)}/{int(step)}")
         else:

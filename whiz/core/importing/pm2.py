@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import posixpath
+import re
 from typing import TYPE_CHECKING
 
 from whiz.core.importing.ledger import Ledger, refuse
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from whiz.core.shape import Node
 
 _MOST = 1000
+_EXACT = 2**53  # up to here every whole number is itself
+_INDICES = 2**32  # of an array, and what JavaScript takes for one of them
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 def translate(source: Source, root: Node) -> Ported:
@@ -53,6 +59,36 @@ def flat(node: Node) -> str:
     if node.kind == "list":
         return ", ".join(flat(v) for v in node.value)
     return str(node.value)
+
+
+def variable(node: Node) -> str:
+    """Return a value as pm2 puts it into an environment: what is no word or number as JSON.stringify writes it."""
+    if node.kind == "map":
+        pairs = {str(k.value): v for k, v in node.value}  # of two the last, at the place of the first
+        order = sorted(pairs, key=lambda k: int(k) if _INDEX.fullmatch(k) else _INDICES)  # which JavaScript puts first
+        return "{" + ",".join(f"{_quoted(k)}:{_inner(pairs[k])}" for k in order) + "}"
+    if node.kind == "list":
+        return "[" + ",".join(map(_inner, node.value)) + "]"
+    return _number(node.value) if node.kind in ("int", "float") else str(node.value)
+
+
+def _inner(node: Node) -> str:
+    return _quoted(node.value) if node.kind == "str" else variable(node)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _number(text: str) -> str:
+    """Return a number as JavaScript spells it; as it stands where that would take all of its rules."""
+    try:
+        number = float(text)
+    except ValueError:  # one of YAML's
+        return text
+    if number.is_integer():
+        return f"{number:.0f}" if abs(number) <= _EXACT else text
+    return text if "e" in repr(number) or math.isinf(number) else repr(number)
 
 
 def _options(app: Node, source: Source, number: int) -> Iterator[tuple[Entry, Node]]:
@@ -164,7 +200,7 @@ class _App:
             if node.kind != "map":
                 ledger.say(Kind.LOST, entry, "it is no {…} of variables", "write env: by hand", name)
             for key, held in pairs:
-                values[str(key.value)] = flat(held)
+                values[str(key.value)] = variable(held)
                 where[str(key.value)] = entry._replace(
                     line=key.line, section=f"{entry.section} env", key=str(key.value)
                 )

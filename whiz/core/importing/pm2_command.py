@@ -47,6 +47,9 @@ def run(app: App, cwd: str, name: str) -> tuple[str, dict[str, str]]:
         app.ledger.say(Kind.LOST, entry, "whiz expands no '~'", "write the whole path", name)
         return "", {}
     interpreter, words, why = _words(app, script, cwd)
+    if interpreter in ("", "none") and "interpreter_args" in app.options:
+        lost = "no interpreter runs it here, whose options these could be"
+        app.ledger.say(Kind.LOST, app.options["interpreter_args"][0], lost, "interpreter: with its path", name)
     why = why or pathless(words, {k.value: v.value for k, v in _env(app)})
     app.ledger.carry(entry, name, "run", words, why)
     return interpreter, {"PYTHONUNBUFFERED": "1"} if "python" in interpreter else {}

@@ -32,7 +32,7 @@ APP: Table = {
     "interpreter": special("run", "before the script; without one, by the ending of the script's name"),
     "interpreter_args": special("run", "between interpreter and script"),
     "cwd": special("cwd", "the file's folder where nothing is said"),
-    "env": special("env", "a variable each"),
+    "env": special("env", "a variable each; what is a list or {…} as JSON, as pm2 has it"),
     "env_*": lost("whiz has one environment for each program", "copy what --env would add under env:"),
     "filter_env": same("nothing is inherited from who calls whiz"),
     "instances": special("instances", "a number; of max or 0: not carried over"),

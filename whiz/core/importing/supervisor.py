@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from whiz.core.importing.values import Ported, Source
 
+_MANY = 1000  # names behind `after` in one level, where they are as many as pairs of programs
 _FIRST = 999  # the priority of what has none
 
 
@@ -163,9 +164,12 @@ def _priorities(
     withheld = ledger.withheld()
     before: list[str] = []
     for level in sorted(levels):
+        begun = [n for n in levels[level] if n not in withheld]
+        gate = begun[:1] if len(before) * len(begun) > _MANY else []
         for name in levels[level]:
-            _placed(entries[name], name, before if name not in withheld else [], len(levels), ledger)
-        before = [n for n in levels[level] if n not in withheld] or before
+            first = gate if gate and gate != [name] else before
+            _placed(entries[name], name, first if name not in withheld else [], len(levels), ledger)
+        before = begun or before
 
 
 def _placed(entry: Entry, name: str, before: Sequence[str], levels: int, ledger: Ledger) -> None:

@@ -101,7 +101,10 @@ def render(ported: Ported, came_from: str) -> str:
     """Return the whizzifest."""
     told = [r for r in ported.remarks if r.kind is not Kind.SAME]
     lines = [f"# made by whiz import from {clean(came_from)}", "version: 1"]
-    programs, withheld = programs_of(ported), dict(ported.withheld)
+    programs, withheld, titles = programs_of(ported), dict(ported.withheld), dict(ported.titles)
+    about: dict[str, list[Remark]] = {}
+    for r in told:
+        about.setdefault(next(iter(r.programs), ""), []).append(r)
     if own := [r for r in told if not programs.keys() & {*r.programs[:1]}]:
         lines += ["", *(f"# {text}" for texts in said(own) for text in texts)]
     if ported.hitlist:
@@ -109,8 +112,8 @@ def render(ported: Ported, came_from: str) -> str:
     if programs:
         lines += ["", "programs:" if programs.keys() - withheld.keys() else "programs: {}"]
     for name, held in programs.items():
-        remarks = [text for texts in said(r for r in told if r.programs[:1] == (name,)) for text in texts]
-        if title := dict(ported.titles).get(name):
+        remarks = [text for texts in said(about.get(name, ())) for text in texts]
+        if title := titles.get(name):
             lines.append(f"  # {clean(title)}")
         if name in withheld:
             lines += [f"  # {clean(text)}" for text in remarks]

@@ -13,7 +13,7 @@ _shtab_whiz_commands() {
     apply:'Look at the machine, compare it with the whizzifest, act; again until every wish'
     check:'Print every step that apply would take, turn by turn to the end, each with its'
     completion:examples:
-    doctor:'Look for what makes whiz work less well than it could: the clock, the kernel, the'
+    doctor:'Look for what makes whiz work less well than it could: the clock, the kernel and its'
     events:'Every start, exit, error, stop, kill, crash loop, hold … as one line of JSON, the'
     explain:'The wish, the facts, the decision and when whiz will look again.'
     fleet:'Ask the whiz of each host, over ssh, and show one table of what they say. The hosts'

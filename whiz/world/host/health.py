@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -86,7 +87,17 @@ class Health:
                 if name.partition(".")[0] not in self.living:
                     with suppress(FileNotFoundError):  # its chaperone clears up, too
                         os.unlink(f"{self._place}/{name}")
+        self._try(f"{self._place}/{run.id}")
         return f"{self._place}/{run.id}"
+
+    def _try(self, path: str) -> None:
+        """Raise OSError where no socket can be made: its chaperone, who finds that, could not write it down either."""
+        try:
+            os.mknod(path, stat.S_IFSOCK | 0o600)
+            os.unlink(path)
+        except OSError as exc:
+            why = f"nobody would hear how it does: {self._place}: {exc.strerror or exc}"
+            raise OSError(exc.errno, why) from exc
 
     def _made(self) -> Probes:
         from whiz.world.host.probes import Probes as Looks  # noqa: PLC0415  threads and sockets
