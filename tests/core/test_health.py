@@ -100,6 +100,25 @@ def test_three_failures_in_a_row_are_enough() -> None:
     )
 
 
+def test_a_look_that_was_not_taken_is_no_verdict() -> None:
+    """Neither `within` nor `failures` end a program that nobody could look at; that nothing is known is said."""
+
+    def unseen(run: Run, now: float, kind: str) -> Run:
+        return heard(WEB, run, Answer("r1", kind, well=False, words="not looked at: so", taken=False), now)
+
+    late = unseen(RUN, 500.0, "ready")
+    assert (late.unfit, late.ready) == (None, None)
+    assert unwell(WEB, late, 500.0) == (501.0, "not ready yet: not looked at: so")
+    run = READY
+    for now in (108.0, 118.0, 128.0, 138.0):
+        run = unseen(run, now, "alive")
+    assert (run.ailing, run.unfit) == (0, None)
+    assert unwell(WEB, run, 138.0) == (140.0, "not known whether it is alive: not looked at: so")
+    assert unwell(WEB, answer(run, 148.0, "", "alive"), 148.0) is None
+    once = answer(run, 148.0, "refused", "alive")
+    assert unseen(once, 158.0, "alive") == once
+
+
 def test_who_was_found_running_has_nothing_to_say_it_with() -> None:
     told = replace(WEB, ready=Check(way="notify"), alive=Check(way="notify"))
     adopted = replace(RUN, program=told, adopted=True)

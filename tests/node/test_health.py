@@ -393,6 +393,62 @@ def test_looks_that_hang_hold_up_nobody(node: Node, resident: Resident, until: U
         assert [f for f in node.facts() if f["event"] == "ailing"] == []
 
 
+SILENT = """
+    ip link set lo up
+    printf 'nameserver 127.0.0.1\\noptions timeout:30 attempts:5\\n' >"$HERE/resolv.conf"
+    mount --bind "$HERE/resolv.conf" /etc/resolv.conf
+    exec "$@"
+"""
+
+
+@pytest.fixture
+def silent(node: Node, spawn: Callable[..., Any], until: Until) -> Node:
+    """The node where a resolver takes every question and answers none: who asks it hangs, whatever his timeout."""
+    ear = "import socket, sys, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 53))"
+    ear += "; open(sys.argv[1], 'w').close(); time.sleep(1000)"
+    script = f"set -e\nHERE={node.path}\n{textwrap.dedent(SILENT)}"
+    inside = ("unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
+    keeper = spawn(*inside, sys.executable, "-c", ear, str(node.path / "listens"))
+    until((node.path / "listens").exists)
+    node.prefix = ("nsenter", "-t", str(keeper.pid), "--net", "--mount")
+    return node
+
+
+@pytest.mark.skipif(not ROOT, reason="namespaces take root")
+def test_who_could_not_be_looked_at_is_not_blamed(silent: Node, program: str, resident: Resident, until: Until) -> None:
+    """Names that nobody resolves take all threads; who is well goes on, and it is said that nobody knows."""
+    node, port = silent, free_port()
+    often = {"every": "0.2s", "failures": 2, "delay": "0s"}
+    beat = node.path / "beat"
+    entries: dict[str, dict[str, Any]] = {
+        "port": {"run": f"{program} port {node.path}/go {port}", "ready": {"port": port}},
+        "beat": {
+            "run": f"{program} heartbeat {node.path}/go {beat}",
+            "alive": {"file": str(beat), **often, "timeout": "5s"},
+        },
+        "run": {"run": "/bin/sleep 1000", "alive": {"run": f"sh -c 'echo >>{node.path}/looks'", **often}},
+    }
+    entries["port"]["alive"] = {"port": port, **often}
+    node.write("", "go")
+    beat.touch()
+    manifest(node, **entries)
+    resident("--every", "1h")
+    until(lambda: node.rows()["port"]["state"] == "ready")
+    far = {"http": "http://db.example.org/", "every": "0.2s", "timeout": "0.1s", "failures": 1000}
+    manifest(node, **entries, far={"run": "/bin/sleep 1000", "instances": 40, "alive": far})
+    why = "not looked at: 32 other looks hang"
+    until(lambda: node.rows()["port"]["why"] == f"not known whether it is alive: {why}")
+    entries["late"] = {"run": "/bin/sleep 1000", "ready": {"port": port, "within": "1s"}}
+    manifest(node, **entries, far={"run": "/bin/sleep 1000", "instances": 40, "alive": far})
+    until(lambda: "late" in (rows := node.rows()) and rows["late"]["why"] == f"not ready yet: {why}")
+    before = len(node.lines("looks"))
+    until(lambda: len(node.lines("looks")) > before + 20)  # four seconds, and many looks that are due
+    assert [f for f in node.facts() if f["event"] in ("stop", "ailing") and not f["program"].startswith("far")] == []
+    assert node.rows()["beat"]["why"].startswith("up for")  # others' names do not keep files from being looked at
+    (node.path / "go.stop").touch()
+    until(lambda: any(f["event"] == "stop" for f in node.facts("beat")))
+
+
 def test_a_look_that_takes_too_long_is_ended_with_all_it_started(node: Node, until: Until) -> None:
     look = f"sh -c 'sleep 98797 & echo $! >>{node.path}/pids; wait'"
     manifest(node, w={"run": "/bin/sleep 1000", "alive": {"run": look, "timeout": "0.3s", "failures": 9}})

@@ -46,6 +46,8 @@ def heard(program: Program, run: Run, answer: Answer | None, now: float) -> Run:
         return replace(run, ready=now) if kind == "ready" else run
     if answer is None or answer.kind != kind:
         return run
+    if not answer.taken:  # neither `within` nor `failures` can be held against it
+        return run if run.ailing else replace(run, ails=answer.words)
     if kind == "ready":
         if answer.well:
             return replace(run, ready=now, ails="")
@@ -53,7 +55,7 @@ def heard(program: Program, run: Run, answer: Answer | None, now: float) -> Run:
         words = f"not ready within {spell_seconds(check.within)}: {answer.words}"
         return replace(run, ails=answer.words, unfit=words if late else None)
     if answer.well:
-        return replace(run, ailing=0, ails="") if run.ailing else run
+        return replace(run, ailing=0, ails="") if run.ailing or run.ails else run
     n = run.ailing + 1
     return replace(
         run, ailing=n, ails=answer.words, unfit=_ill(n, check, answer.words) if n >= check.failures else None
@@ -63,13 +65,13 @@ def heard(program: Program, run: Run, answer: Answer | None, now: float) -> Run:
 def unwell(program: Program, run: Run, now: float) -> tuple[float, str] | None:
     """Return when to look again at a Run that is not as it should be, and what is the matter; None when it is well."""
     found = _look(program, run)
-    if found is None or (run.ailing == 0 and found[0] == "alive"):
+    if found is None or (run.ailing == 0 and not run.ails and found[0] == "alive"):
         return None
     kind, check, base = found
     again = _slot(kind, check, base, max(now, base))[1]
     if kind == "ready":
         return again, f"not ready yet: {run.ails}" if run.ails else "not ready yet"
-    return again, _ill(run.ailing, check, run.ails)
+    return again, _ill(run.ailing, check, run.ails) if run.ailing else f"not known whether it is alive: {run.ails}"
 
 
 def beat(check: Check, age: float, kept: float, still: float) -> tuple[bool, str]:

@@ -250,12 +250,13 @@ class Ask:
 
 @value
 class Answer:
-    """What such a look found."""
+    """What such a look found. `taken`: whether anybody looked; who was not looked at has shown nothing."""
 
     run: str
     kind: str
     well: bool
     words: str = ""
+    taken: bool = True
 
 
 @value

@@ -1,10 +1,9 @@
-"""Looks that are under way: commands and threads, a bounded number, and nobody waits for them."""
+"""Looks that are under way: commands, threads, and what needs neither; a bounded number, and nobody waits for them."""
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -12,23 +11,19 @@ from whiz.core.health import beat
 from whiz.core.model import Answer, Ask, Proc
 from whiz.core.words import spell_exit, spell_seconds
 from whiz.world.host import looks
+from whiz.world.host.pool import HUNG, Pool
 from whiz.world.host.stat import alive
 from whiz.world.host.waker import hush
-from whiz.world.threads import deaf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from whiz.world.host.children import Children
+    from whiz.world.host.pool import Key
 
-AT_ONCE = 8  # looks that threads take at the same time
 COMMANDS = 16  # commands that look at the same time
-HUNG = 32  # threads at the most, those included that do not come back
-GRACE = 1.0  # s past its timeout after which a look is given up
 _NEVER = 86400.0  # s
 _SAID = 300  # bytes of a command's output that are told
-
-Key = tuple[str, str]
 
 
 class Probes:
@@ -36,6 +31,7 @@ class Probes:
 
     `clocks`: CLOCK_BOOTTIME, and wall time for ages. `paths`: of a Run's output, and of what it says by itself.
     `command`: starts the command of a look, its output in a descriptor, and returns its process; raises OSError.
+    `hung`: so many looks of one sort may hang. A resolver that never answers must not keep files from being looked at.
     """
 
     def __init__(
@@ -44,17 +40,14 @@ class Probes:
         clocks: tuple[Callable[[], float], Callable[[], float]],
         paths: tuple[Callable[[Ask], str], Callable[[Ask], str]],
         command: Callable[[Ask, int], Proc],
+        hung: int = HUNG,
     ) -> None:
         self.asked: dict[Key, float] = {}
         self._children, self._command = children, command
         self._now, self._wall = clocks
         self._log, self._said = paths
-        self._lock = threading.Lock()
-        self._waiting: deque[Ask] = deque()
+        self._nets, self._files = (Pool(self._look, self._now, self._wake, hung) for _ in range(2))
         self._queue: deque[Ask] = deque()  # commands that wait for their turn
-        self._flying: dict[Key, tuple[float | None, float]] = {}  # when it began, and how long it may take
-        self._given_up: set[Key] = set()
-        self._threads = 0
         self._commands: dict[Key, tuple[Proc, int, float]] = {}  # its process, its output, until when
         self._answers: list[Answer] = []
         self._places: dict[str, looks.Place] = {}  # run id -> how far its log is read
@@ -66,36 +59,26 @@ class Probes:
         for ask in asks:
             key = (ask.run.id, ask.kind)
             self.asked[key] = now
-            if key in self._given_up:
-                self._tell(ask, "it still hangs")
-            elif ask.check.way == "run":
-                if key not in self._commands and all((a.run.id, a.kind) != key for a in self._queue):
-                    self._queue.append(ask)
-            elif key not in self._flying:
-                with self._lock:
-                    self._flying[key] = (None, ask.check.timeout + GRACE)
-                    self._waiting.append(ask)
-        self._man()
+            match ask.check.way:
+                case "run":
+                    if key not in self._commands and all((a.run.id, a.kind) != key for a in self._queue):
+                        self._queue.append(ask)
+                case "fd" | "notify":
+                    self._tell(ask, self._look(ask))  # it lies beside the records, which a turn reads, too
+                case "file" | "log":
+                    self._files.ask(ask)
+                case _:
+                    self._nets.ask(ask)
+        self._nets.man()
+        self._files.man()
         self._start_some()
 
     def answers(self, living: Iterable[str]) -> tuple[Answer, ...]:
         """Return what was found since the last time; forget what concerns none of these Runs."""
         hush(self.rung)
         self._see_to_commands()
-        now = self._now()
-        with self._lock:
-            for key, (began, span) in self._flying.items():
-                if began is not None and now > began + span and key not in self._given_up:
-                    self._given_up.add(key)  # its thread hangs in the kernel: on a dead mount, say
-                    self._answers.append(Answer(*key, well=False, words=f"no answer for {spell_seconds(span)}"))
-            if len(self._given_up) >= HUNG:  # nobody is left to look at the others
-                for ask in self._waiting:
-                    del self._flying[ask.run.id, ask.kind]
-                    words = f"not looked at: {HUNG} other looks hang"
-                    self._answers.append(Answer(ask.run.id, ask.kind, well=False, words=words))
-                self._waiting.clear()
-            found, self._answers = tuple(self._answers), []
-        self._man()
+        found = (*self._answers, *self._nets.answers(), *self._files.answers())
+        self._answers.clear()
         self._start_some()
         runs = frozenset(living)
         if len(self.asked) > 2 * len(runs):
@@ -106,14 +89,11 @@ class Probes:
 
     def asking(self) -> bool:
         """Whether an answer is still to come."""
-        with self._lock:
-            return bool(self._commands or self._queue or self._answers or self._flying.keys() - self._given_up)
+        return bool(self._commands or self._queue or self._answers) or self._nets.asking() or self._files.asking()
 
     def soonest(self) -> float:
         """Return in how many seconds a look must be given up."""
-        with self._lock:
-            ends = [b + s for k, (b, s) in self._flying.items() if b is not None and k not in self._given_up]
-        ends += [until for _, _, until in self._commands.values()]
+        ends = [*self._nets.ends(), *self._files.ends(), *(until for _, _, until in self._commands.values())]
         return max(0.0, min(ends) - self._now()) if ends else _NEVER
 
     def procs(self) -> list[Proc]:
@@ -164,41 +144,7 @@ class Probes:
             del self._commands[key]
             self._answers.append(Answer(*key, well=code == 0, words=words))
 
-    # -- threads: looks that the kernel may keep waiting
-
-    def _man(self) -> None:
-        """Have as many threads as there is work, within the bounds."""
-        with self._lock:
-            hung = len(self._given_up)
-            more = min(len(self._waiting), AT_ONCE - (self._threads - hung), HUNG - self._threads)
-            self._threads += max(0, more)
-        for _ in range(more):
-            try:
-                with deaf():
-                    threading.Thread(target=self._work, name="whiz-look", daemon=True).start()
-            except RuntimeError:  # the machine has no room for one: a later turn tries again
-                with self._lock:
-                    self._threads -= 1
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._threads -= 1
-                    return
-                ask = self._waiting.popleft()
-                key = (ask.run.id, ask.kind)
-                self._flying[key] = (self._now(), self._flying[key][1])
-            words = self._look(ask)
-            with self._lock:
-                late = key in self._given_up
-                self._given_up.discard(key)
-                del self._flying[key]
-                if not late:
-                    self._answers.append(Answer(*key, well=not words, words=words))
-                quiet = not words and ask.kind == "alive" and bool(self._flying.keys() - self._given_up)
-            if not quiet:  # that one of many is still alive can wait until all have been looked at
-                self._wake()
+    # -- the others: here or in threads
 
     def _look(self, ask: Ask) -> str:
         check = ask.check
@@ -249,7 +195,7 @@ class Probes:
         return "" if well else words
 
     def _tell(self, ask: Ask, words: str) -> None:
-        self._answers.append(Answer(ask.run.id, ask.kind, well=False, words=words))
+        self._answers.append(Answer(ask.run.id, ask.kind, well=not words, words=words))
         self._wake()
 
     def _wake(self) -> None:
