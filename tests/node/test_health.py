@@ -457,6 +457,23 @@ def test_a_look_that_takes_too_long_is_ended_with_all_it_started(node: Node, unt
         until(lambda pid=pid: not os.path.exists(f"/proc/{pid}") or _zombie(int(pid)))
 
 
+def test_a_look_leaves_nobody_behind(node: Node, resident: Resident, until: Until) -> None:
+    """What a command put into the background ends with it, and with a whiz that leaves amid a look."""
+    left = f"sleep 98795 & echo $! >>{node.path}/pids"
+    alive = {"every": "0.2s", "failures": 9, "timeout": "5m"}
+    manifest(node, w={"run": "/bin/sleep 1000", "ready": {"run": f"sh -c '{left}'"}})
+    node.apply()
+    assert node.lines("pids")
+    until(lambda: all(_zombie(int(pid)) for pid in node.lines("pids")))
+    manifest(node, w={"run": "/bin/sleep 1000", "alive": {"run": f"sh -c '{left}; exec sleep 98794'", **alive}})
+    before = len(node.lines("pids"))
+    process = resident()
+    until(lambda: len(node.lines("pids")) > before)
+    process.terminate()
+    process.wait()
+    until(lambda: all(_zombie(int(pid)) for pid in node.lines("pids")))
+
+
 def _zombie(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as f:

@@ -108,7 +108,7 @@ class Health:
         """Start the command of a look; raise OSError."""
         from whiz.world.host.spawn import spawn_look  # noqa: PLC0415
 
-        proc = self._children.helped(spawn_look(ask.run.program, ask.check, ask.kind, out))
+        proc = self._children.helped(spawn_look(ask.run.program, ask.check, ask.kind, out), whole=True)
         if proc is None:
             raise OSError(0, "it vanished before it could be looked at")
         return proc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -103,8 +102,8 @@ class Probes:
     def drop(self) -> None:
         """End the commands that still run: whoever asked is going."""
         for proc, out, _ in self._commands.values():
+            self._children.fell(proc)
             self._children.forget(proc)
-            _kill(proc)
             os.close(out)
         self._commands.clear()
         self._queue.clear()
@@ -136,8 +135,8 @@ class Probes:
                 continue
             words = "took too long" if code is None else "" if code == 0 else spell_exit(code)
             if code is None:
+                self._children.fell(proc)
                 self._children.forget(proc)
-                _kill(proc)
             elif code and (said := os.pread(out, _SAID, 0).decode(errors="replace").strip()):
                 words += f": {said.splitlines()[0]}"
             os.close(out)
@@ -211,11 +210,3 @@ def _read(path: str) -> bytes:
             return f.read(16)
     except FileNotFoundError:
         return b""  # nothing was said
-
-
-def _kill(proc: Proc) -> None:
-    """End a command of ours with its session; it has not been reaped, so its number is its own."""
-    try:
-        os.killpg(proc.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
