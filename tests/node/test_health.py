@@ -457,6 +457,22 @@ def test_a_look_that_takes_too_long_is_ended_with_all_it_started(node: Node, unt
         until(lambda pid=pid: not os.path.exists(f"/proc/{pid}") or _zombie(int(pid)))
 
 
+def test_a_look_may_print_as_much_as_it_likes(node: Node, resident: Resident, until: Until) -> None:
+    """It neither fills the memory nor fails for it, and the beginning of what it printed is told."""
+    prints = "echo first; head -c 200000000 /dev/zero"
+    entry: dict[str, Any] = {"run": "/bin/sleep 1000"}
+    manifest(node, w={**entry, "ready": {"run": f"sh -c '{prints} && exit 3'", "within": "9m", "timeout": "1m"}})
+    applied(node, partial(says, "not ready yet: exited 3: first"))
+    look = f"sh -c '{prints} && touch {node.path}/done && exec sleep 98798'"
+    manifest(node, w={**entry, "alive": {"run": look, "every": "0.2s", "timeout": "5m"}})
+    process = resident("--every", "1h")
+    until((node.path / "done").exists)
+    children = psutil.Process(process.pid).children()
+    held = [os.stat(f"/proc/{p.pid}/fd/1").st_blocks * 512 for p in children if "timeout" in p.name()]
+    assert held
+    assert sum(held) + psutil.Process(process.pid).memory_info().rss < 100_000_000
+
+
 def test_a_look_leaves_nobody_behind(node: Node, resident: Resident, until: Until) -> None:
     """What a command put into the background ends with it, and with a whiz that leaves amid a look."""
     left = f"sleep 98795 & echo $! >>{node.path}/pids"

@@ -89,13 +89,16 @@ class Health:
         return f"{self._place}/{run.id}"
 
     def _made(self) -> Probes:
+        from whiz.world.host.commands import Commands  # noqa: PLC0415  most whizzifests have no looks
         from whiz.world.host.probes import Probes as Looks  # noqa: PLC0415  threads and sockets
 
+        def now() -> float:
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
+
         made = Looks(
-            self._children,
-            (lambda: time.clock_gettime(time.CLOCK_BOOTTIME), time.time),
+            Commands(self._children, self._start, now, self._waker.outputs),
+            (now, time.time),
             (lambda ask: f"{self._logs}/{disk.quoted(ask.run.program.name)}.log", self._told),
-            self._start,
         )
         self._waker.answers = made.rung
         return made

@@ -23,15 +23,13 @@ Key = tuple[str, str]  # run id, kind of look
 
 
 class Pool:
-    """Takes looks of one sort. `most`: threads; when so many hang, the others' looks are not taken, and that is said.
+    """Takes looks of one sort. When HUNG of them hang, the others are not taken, and that is said.
 
-    `look` takes one and returns what is the matter; `now`: CLOCK_BOOTTIME; `wake` is called when an answer is there.
+    `look` takes one; `now`: CLOCK_BOOTTIME; `wake` is called when an answer is there.
     """
 
-    def __init__(
-        self, look: Callable[[Ask], str], now: Callable[[], float], wake: Callable[[], None], most: int = HUNG
-    ) -> None:
-        self._look, self._now, self._wake, self._most = look, now, wake, most
+    def __init__(self, look: Callable[[Ask], Answer], now: Callable[[], float], wake: Callable[[], None]) -> None:
+        self._look, self._now, self._wake = look, now, wake
         self._lock = threading.Lock()
         self._waiting: deque[Ask] = deque()
         self._flying: dict[Key, tuple[float | None, float]] = {}  # when it began, and how long it may take
@@ -60,8 +58,8 @@ class Pool:
                 if began is not None and now > began + span and key not in self._given_up:
                     self._given_up.add(key)  # its thread hangs in the kernel: on a dead mount, say
                     self._answers.append(Answer(*key, well=False, words=f"no answer for {spell_seconds(span)}"))
-            if len(self._given_up) >= self._most:  # nobody is left to look at the others
-                words = f"not looked at: {self._most} other looks hang"
+            if len(self._given_up) >= HUNG:  # nobody is left to look at the others
+                words = f"not looked at: {HUNG} other looks hang"
                 for ask in self._waiting:
                     del self._flying[ask.run.id, ask.kind]
                     self._answers.append(Answer(ask.run.id, ask.kind, well=False, words=words, taken=False))
@@ -84,7 +82,7 @@ class Pool:
         """Have as many threads as there is work, within the bounds."""
         with self._lock:
             hung = len(self._given_up)
-            more = min(len(self._waiting), AT_ONCE - (self._threads - hung), self._most - self._threads)
+            more = min(len(self._waiting), AT_ONCE - (self._threads - hung), HUNG - self._threads)
             self._threads += max(0, more)
         for _ in range(more):
             try:
@@ -103,13 +101,13 @@ class Pool:
                 ask = self._waiting.popleft()
                 key = (ask.run.id, ask.kind)
                 self._flying[key] = (self._now(), self._flying[key][1])
-            words = self._look(ask)
+            answer = self._look(ask)
             with self._lock:
                 late = key in self._given_up
                 self._given_up.discard(key)
                 del self._flying[key]
                 if not late:
-                    self._answers.append(Answer(*key, well=not words, words=words))
-                quiet = not words and ask.kind == "alive" and bool(self._flying.keys() - self._given_up)
+                    self._answers.append(answer)
+                quiet = answer.well and ask.kind == "alive" and bool(self._flying.keys() - self._given_up)
             if not quiet:  # that one of many is still alive can wait until all have been looked at
                 self._wake()

@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections import deque
 from typing import TYPE_CHECKING
 
 from whiz.core.health import beat
-from whiz.core.model import Answer, Ask, Proc
-from whiz.core.words import spell_exit, spell_seconds
+from whiz.core.model import Answer
+from whiz.core.words import spell_seconds
 from whiz.world.host import looks
-from whiz.world.host.pool import HUNG, Pool
+from whiz.world.host.pool import Pool
 from whiz.world.host.stat import alive
 from whiz.world.host.waker import hush
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from whiz.world.host.children import Children
+    from whiz.core.model import Ask, Proc
+    from whiz.world.host.commands import Commands
     from whiz.world.host.pool import Key
 
-COMMANDS = 16  # commands that look at the same time
 _NEVER = 86400.0  # s
-_SAID = 300  # bytes of a command's output that are told
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 class Probes:
     """Takes looks. `rung`: a descriptor that can be read when an answer is there.
 
     `clocks`: CLOCK_BOOTTIME, and wall time for ages. `paths`: of a Run's output, and of what it says by itself.
-    `command`: starts the command of a look, its output in a descriptor, and returns its process; raises OSError.
-    `hung`: so many looks of one sort may hang. A resolver that never answers must not keep files from being looked at.
+    Ports and files have threads of their own: a resolver that never answers does not keep files from being looked at.
     """
 
     def __init__(
         self,
-        children: Children,
+        commands: Commands,
         clocks: tuple[Callable[[], float], Callable[[], float]],
         paths: tuple[Callable[[Ask], str], Callable[[Ask], str]],
-        command: Callable[[Ask, int], Proc],
-        hung: int = HUNG,
     ) -> None:
         self.asked: dict[Key, float] = {}
-        self._children, self._command = children, command
+        self._commands = commands
         self._now, self._wall = clocks
         self._log, self._said = paths
-        self._nets, self._files = (Pool(self._look, self._now, self._wake, hung) for _ in range(2))
-        self._queue: deque[Ask] = deque()  # commands that wait for their turn
-        self._commands: dict[Key, tuple[Proc, int, float]] = {}  # its process, its output, until when
+        self._nets, self._files = (Pool(self._look, self._now, self._wake) for _ in range(2))
         self._answers: list[Answer] = []
         self._places: dict[str, looks.Place] = {}  # run id -> how far its log is read
         self._stamps: dict[str, tuple[str, float]] = {}  # run id -> the last sign of life, and when it was new
@@ -56,29 +51,28 @@ class Probes:
     def ask(self, asks: Iterable[Ask], now: float) -> None:
         """Have these looks taken, each Run's one after the other."""
         for ask in asks:
-            key = (ask.run.id, ask.kind)
-            self.asked[key] = now
+            self.asked[ask.run.id, ask.kind] = now
             match ask.check.way:
                 case "run":
-                    if key not in self._commands and all((a.run.id, a.kind) != key for a in self._queue):
-                        self._queue.append(ask)
+                    self._commands.ask(ask)
                 case "fd" | "notify":
-                    self._tell(ask, self._look(ask))  # it lies beside the records, which a turn reads, too
+                    self._answers.append(self._look(ask))  # it lies beside the records, which a turn reads, too
                 case "file" | "log":
                     self._files.ask(ask)
                 case _:
                     self._nets.ask(ask)
         self._nets.man()
         self._files.man()
-        self._start_some()
+        self._start()
+        if self._answers:
+            self._wake()
 
     def answers(self, living: Iterable[str]) -> tuple[Answer, ...]:
         """Return what was found since the last time; forget what concerns none of these Runs."""
         hush(self.rung)
-        self._see_to_commands()
-        found = (*self._answers, *self._nets.answers(), *self._files.answers())
+        found = (*self._answers, *self._commands.answers(), *self._nets.answers(), *self._files.answers())
         self._answers.clear()
-        self._start_some()
+        self._start()
         runs = frozenset(living)
         if len(self.asked) > 2 * len(runs):
             self.asked = {k: at for k, at in self.asked.items() if k[0] in runs}
@@ -88,87 +82,53 @@ class Probes:
 
     def asking(self) -> bool:
         """Whether an answer is still to come."""
-        return bool(self._commands or self._queue or self._answers) or self._nets.asking() or self._files.asking()
+        return bool(self._answers) or any(p.asking() for p in (self._commands, self._nets, self._files))
 
     def soonest(self) -> float:
         """Return in how many seconds a look must be given up."""
-        ends = [*self._nets.ends(), *self._files.ends(), *(until for _, _, until in self._commands.values())]
+        ends = [*self._commands.ends(), *self._nets.ends(), *self._files.ends()]
         return max(0.0, min(ends) - self._now()) if ends else _NEVER
 
     def procs(self) -> list[Proc]:
         """Return whose end is an answer."""
-        return [proc for proc, _, _ in self._commands.values()]
+        return self._commands.procs()
 
     def drop(self) -> None:
         """End the commands that still run: whoever asked is going."""
-        for proc, out, _ in self._commands.values():
-            self._children.fell(proc)
-            self._children.forget(proc)
-            os.close(out)
-        self._commands.clear()
-        self._queue.clear()
+        self._commands.drop()
 
-    # -- commands: our children, seen to between turns
+    def _start(self) -> None:
+        self._answers += self._commands.start(_failed)
 
-    def _start_some(self) -> None:
-        """Start the commands that wait, as far as that is allowed."""
-        while self._queue and len(self._commands) < COMMANDS:
-            ask = self._queue.popleft()
-            self._start(ask, (ask.run.id, ask.kind))
-
-    def _start(self, ask: Ask, key: Key) -> None:
-        out = -1
+    def _look(self, ask: Ask) -> Answer:
         try:
-            out = os.memfd_create("whiz-look", os.MFD_CLOEXEC)
-            proc = self._command(ask, out)
-        except OSError as exc:
-            if out >= 0:
-                os.close(out)
-            self._tell(ask, exc.strerror or str(exc))
-            return
-        self._commands[key] = (proc, out, self._now() + ask.check.timeout)
-
-    def _see_to_commands(self) -> None:
-        for key, (proc, out, until) in list(self._commands.items()):
-            code = self._children.ended(proc)
-            if code is None and self._now() < until:
-                continue
-            words = "took too long" if code is None else "" if code == 0 else spell_exit(code)
-            if code is None:
-                self._children.fell(proc)
-                self._children.forget(proc)
-            elif code and (said := os.pread(out, _SAID, 0).decode(errors="replace").strip()):
-                words += f": {said.splitlines()[0]}"
-            os.close(out)
-            del self._commands[key]
-            self._answers.append(Answer(*key, well=code == 0, words=words))
-
-    # -- the others: here or in threads
-
-    def _look(self, ask: Ask) -> str:
-        check = ask.check
-        try:
-            match check.way:
-                case "port":
-                    return looks.port(check)
-                case "unix":
-                    return looks.unix(check)
-                case "http":
-                    return looks.http(check)
-                case "log":
-                    return self._logged(ask)
-                case "file" if ask.kind == "ready":
-                    return looks.file(check, ask.run.before)
-                case "fd":
-                    return "" if os.stat(self._said(ask)).st_size else "it has not said so"
-                case "notify" if ask.kind == "ready":
-                    return "" if _read(self._said(ask)).startswith(b"1") else "it has not said so"
-                case _:
-                    return self._beats(ask)
+            words = self._found(ask)
         except TimeoutError:
-            return f"no answer for {spell_seconds(check.timeout)}"
+            words = f"no answer for {spell_seconds(ask.check.timeout)}"
         except (OSError, ValueError, ArithmeticError) as exc:
-            return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+            return _failed(ask, exc)
+        return Answer(ask.run.id, ask.kind, well=not words, words=words)
+
+    def _found(self, ask: Ask) -> str:
+        """Take a look and return what is the matter."""
+        check = ask.check
+        match check.way:
+            case "port":
+                return looks.port(check)
+            case "unix":
+                return looks.unix(check)
+            case "http":
+                return looks.http(check)
+            case "log":
+                return self._logged(ask)
+            case "file" if ask.kind == "ready":
+                return looks.file(check, ask.run.before)
+            case "fd":
+                return "" if os.stat(self._said(ask)).st_size else "it has not said so"
+            case "notify" if ask.kind == "ready":
+                return "" if _read(self._said(ask)).startswith(b"1") else "it has not said so"
+            case _:
+                return self._beats(ask)
 
     def _logged(self, ask: Ask) -> str:
         read = self._places.get(ask.run.id) or looks.place(ask.run.before)
@@ -193,15 +153,17 @@ class Probes:
         well, words = beat(ask.check, wall - os.stat(path).st_mtime, kept, now - self._stamps[run.id][1])
         return "" if well else words
 
-    def _tell(self, ask: Ask, words: str) -> None:
-        self._answers.append(Answer(ask.run.id, ask.kind, well=not words, words=words))
-        self._wake()
-
     def _wake(self) -> None:
         try:
             os.write(self._ring, b"\0")
         except BlockingIOError:
             return  # it rings already
+
+
+def _failed(ask: Ask, exc: Exception) -> Answer:
+    """Return what it means that a look failed: nothing, where this machine has no room for one."""
+    words = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    return Answer(ask.run.id, ask.kind, well=False, words=words, taken=getattr(exc, "errno", None) not in _NO_ROOM)
 
 
 def _read(path: str) -> bytes:
