@@ -132,7 +132,8 @@ class Probes:
 
     def _logged(self, ask: Ask) -> str:
         read = self._places.get(ask.run.id) or looks.place(ask.run.before)
-        words, self._places[ask.run.id] = looks.log(ask.check, self._log(ask), read)
+        own = f"/proc/{ask.run.proc.pid}/fd/1" if ask.run.proc is not None else ""
+        words, self._places[ask.run.id] = looks.log(ask.check, self._log(ask), read, own)
         return words
 
     def _beats(self, ask: Ask) -> str:
