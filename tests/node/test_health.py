@@ -55,6 +55,7 @@ PROGRAM = """
             time.sleep(float(os.environ["WATCHDOG_USEC"]) / 4e6)
         if os.path.exists(go + ".trigger"):
             tell(b"WATCHDOG=trigger")
+            tell(b"READY=1\\nWATCHDOG=1")
     elif way == "heartbeat":
         while not os.path.exists(go + ".stop"):
             open(sys.argv[3], "w").close()
@@ -251,18 +252,15 @@ def test_one_that_is_there_but_useless_is_started_again(
 
 
 def test_it_may_give_itself_up(node: Node, program: str, resident: Resident, until: Until) -> None:
-    manifest(
-        node,
-        b={
-            "run": f"{program} beats {node.path}/go",
-            "alive": {"notify": True, "timeout": "1h", "every": "0.2s", "delay": "0s"},
-        },
-    )
+    """At once, whatever delay and failures are, and for good."""
+    patient = {"timeout": "1h", "every": "0.2s", "delay": "1h", "failures": 1000}
+    manifest(node, b={"run": f"{program} beats {node.path}/go", "alive": {"notify": True, **patient}})
     node.write("", "go")
     node.write("", "go.trigger")
     node.write("", "go.stop")
     resident("--every", "1h")
-    until(lambda: any(f["event"] == "stop" and "WATCHDOG=trigger" in f["why"] for f in node.facts("b")))
+    why = "not alive: it said so (WATCHDOG=trigger)"
+    until(lambda: any(f["event"] == "stop" and f["why"] == why for f in node.facts("b")))
 
 
 def test_by_apply_failures_add_up_from_turn_to_turn(node: Node) -> None:

@@ -48,6 +48,8 @@ def heard(program: Program, run: Run, answer: Answer | None, now: float) -> Run:
         return run
     if not answer.taken:  # neither `within` nor `failures` can be held against it
         return run if run.ailing else replace(run, ails=answer.words)
+    if answer.over:
+        return replace(run, ailing=run.ailing + 1, ails=answer.words, unfit=f"not {kind}: {answer.words}")
     if kind == "ready":
         if answer.well:
             return replace(run, ready=now, ails="")
@@ -105,12 +107,24 @@ def _look(program: Program, run: Run) -> tuple[str, Check, float] | None:
         return None
     if program.want is Want.DOWN or not same_process(program, run.program):
         return None
-    base = run.up if run.up is not None else run.started
     if program.ready is not None and run.ready is None:
-        return "ready", program.ready, base
+        return "ready", program.ready, _begun(run)
     if program.alive is not None:
-        return "alive", program.alive, (base if run.ready is None else run.ready) + program.alive.delay
+        at_once = program.alive.way == "notify"  # it may give itself up during the delay
+        return "alive", program.alive, _begun(run) + (0.0 if at_once else program.alive.delay)
     return None
+
+
+def _begun(run: Run) -> float:
+    """Return since when a Run is looked at: whether it is ready, and then, but for a delay, whether it is alive."""
+    if run.ready is not None:
+        return run.ready
+    return run.up if run.up is not None else run.started
+
+
+def spared(run: Run, check: Check, now: float) -> bool:
+    """Whether it is too early to hold it against a Run that it gives no sign of life."""
+    return now < _begun(run) + check.delay
 
 
 def _slot(kind: str, check: Check, base: float, now: float) -> tuple[float, float]:

@@ -68,7 +68,7 @@ class Health:
         from whiz.world.host import looks  # noqa: PLC0415  most programs are not looked at
 
         if program.ready is not None and program.ready.way == "file":
-            return looks.stamp(program.ready.what)
+            return looks.stamp_of(program.ready.what)
         if program.ready is not None and program.ready.way == "log":
             return str(looks.end_of(f"{self._logs}/{disk.quoted(program.name)}.log"))
         return ""

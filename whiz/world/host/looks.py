@@ -80,18 +80,22 @@ def _secured(plain: socket.socket, host: str) -> socket.socket:
     return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
 
 
-def stamp(path: str) -> str:
-    """Return what changes when a file is made or written again; nothing where there is none."""
+def stamp(st: os.stat_result) -> str:
+    """Return what changes when a file is made or written again."""
+    return f"{st.st_ino}:{st.st_mtime_ns}:{st.st_size}"
+
+
+def stamp_of(path: str) -> str:
+    """Return that of a file; nothing where there is none."""
     try:
-        st = os.stat(path)
+        return stamp(os.stat(path))
     except (FileNotFoundError, NotADirectoryError):
         return ""
-    return f"{st.st_ino}:{st.st_mtime_ns}:{st.st_size}"
 
 
 def file(check: Check, before: str) -> str:
     """Look whether a file is there that was not, or not like this, when the program started."""
-    now = stamp(check.what)
+    now = stamp_of(check.what)
     if not now:
         return f"there is no {check.what}"
     return "" if now != before else f"{check.what} is as it was before the start"

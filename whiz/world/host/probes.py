@@ -6,7 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from whiz.core.health import beat
+from whiz.core.health import beat, spared
 from whiz.core.model import Answer
 from whiz.core.words import spell_seconds
 from whiz.world.host import looks
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from whiz.world.host.pool import Key
 
 _NEVER = 86400.0  # s
+_GAVE_UP = "it said so (WATCHDOG=trigger)"
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
@@ -107,7 +108,7 @@ class Probes:
             words = f"no answer for {spell_seconds(ask.check.timeout)}"
         except (OSError, ValueError, ArithmeticError) as exc:
             return _failed(ask, exc)
-        return Answer(ask.run.id, ask.kind, well=not words, words=words)
+        return Answer(ask.run.id, ask.kind, well=not words, words=words, over=words == _GAVE_UP)
 
     def _found(self, ask: Ask) -> str:
         """Take a look and return what is the matter."""
@@ -125,10 +126,10 @@ class Probes:
                 return looks.file(check, ask.run.before)
             case "fd":
                 return "" if os.stat(self._said(ask)).st_size else "it has not said so"
-            case "notify" if ask.kind == "ready":
-                return "" if _read(self._said(ask)).startswith(b"1") else "it has not said so"
+            case "notify":
+                return self._notified(ask)
             case _:
-                return self._beats(ask)
+                return self._beats(ask, check.what)
 
     def _logged(self, ask: Ask) -> str:
         read = self._places.get(ask.run.id) or looks.place(ask.run.before)
@@ -136,22 +137,32 @@ class Probes:
         words, self._places[ask.run.id] = looks.log(ask.check, self._log(ask), read, own)
         return words
 
-    def _beats(self, ask: Ask) -> str:
-        """Judge the age of a sign of life; its file's name tells which sign."""
-        run, own = ask.run, ask.check.way == "notify"
-        if own and run.keeper is not None and not alive(run.keeper, run.boot):
-            return ""  # its chaperone was killed, so nobody hears it; that is not its fault
-        path = self._said(ask) if own else ask.check.what
-        if own and _read(path).startswith(b"!"):
-            return "it said so (WATCHDOG=trigger)"
-        stamp = looks.stamp(path)
-        if not stamp:
-            return "it never gave a sign of life" if own else f"there is no {path}"
-        now, wall = self._now(), self._wall()
+    def _notified(self, ask: Ask) -> str:
+        """Read what its chaperone heard; that one who was killed heard nothing is not the program's fault."""
+        said, keeper = _read(self._said(ask)), ask.run.keeper
+        if said.startswith(b"!"):
+            return _GAVE_UP
+        if ask.kind == "ready":
+            return "" if said.startswith(b"1") else "it has not said so"
+        if keeper is None or spared(ask.run, ask.check, self._now()):
+            return ""
+        words = self._beats(ask, f"/proc/{keeper.pid}/fd/0")
+        return words if alive(keeper, ask.run.boot) else ""  # asked last: until then the number was its own
+
+    def _beats(self, ask: Ask, path: str) -> str:
+        """Judge the age of a sign of life, which is that of a file."""
+        run = ask.run
+        try:
+            st = os.stat(path)
+        except FileNotFoundError:
+            return f"there is no {path}"
+        if ask.check.way == "notify" and st.st_size == 0:
+            return "it never gave a sign of life"
+        now, wall, stamp = self._now(), self._wall(), looks.stamp(st)
         if self._stamps.get(run.id, ("", 0.0))[0] != stamp:
             self._stamps[run.id] = (stamp, now)
         kept = (wall - run.at) - (now - run.started)
-        well, words = beat(ask.check, wall - os.stat(path).st_mtime, kept, now - self._stamps[run.id][1])
+        well, words = beat(ask.check, wall - st.st_mtime, kept, now - self._stamps[run.id][1])
         return "" if well else words
 
     def _wake(self) -> None:
