@@ -401,11 +401,12 @@ def test_a_trim_amid_a_look_loses_no_line(tmp_path: Path, monkeypatch: pytest.Mo
         seen.append(look_for("^it (was|listens)$", log, read))
         done = real(fd, length)
         seen.append(look_for("^it (was|listens)$", log, read))
+        seen.append(look_for("nothing", log, read))  # which is all that was read before
         return done
 
     monkeypatch.setattr(logs, "_collapse", collapse)
     logs.trim(str(log), 400_000)
-    assert [words for words, _ in seen] == ["", ""]
+    assert [words for words, _ in seen] == ["", "", "no line of its output matches 'nothing' yet"]
     assert look_for("^it listens$", log, read)[0] == ""
     assert look_for("nothing", log, read)[0] != ""
 
