@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whiz.core.health import beat, coming, due, heard, is_ready, unwell
+from whiz.core.health import beat, coming, due, heard, is_ready, spared, unwell
 from whiz.core.model import Answer, Ask, Check, On, Proc, Program, Restart, Run, Want
 from whiz.core.value import replace
 
@@ -98,6 +98,38 @@ def test_three_failures_in_a_row_are_enough() -> None:
         110.0,
         "not alive: x",
     )
+
+
+def test_a_look_that_was_not_taken_is_no_verdict() -> None:
+    """Neither `within` nor `failures` end a program that nobody could look at; that nothing is known is said."""
+
+    def unseen(run: Run, now: float, kind: str) -> Run:
+        return heard(WEB, run, Answer("r1", kind, well=False, words="not looked at: so", taken=False), now)
+
+    late = unseen(RUN, 500.0, "ready")
+    assert (late.unfit, late.ready) == (None, None)
+    assert unwell(WEB, late, 500.0) == (501.0, "not ready yet: not looked at: so")
+    run = READY
+    for now in (108.0, 118.0, 128.0, 138.0):
+        run = unseen(run, now, "alive")
+    assert (run.ailing, run.unfit) == (0, None)
+    assert unwell(WEB, run, 138.0) == (140.0, "not known whether it is alive: not looked at: so")
+    assert unwell(WEB, answer(run, 148.0, "", "alive"), 148.0) is None
+    once = answer(run, 148.0, "refused", "alive")
+    assert unseen(once, 158.0, "alive") == once
+
+
+def test_who_gives_itself_up_is_believed_at_once() -> None:
+    """Whatever delay and failures are; silence counts only after the delay."""
+    check = Check(way="notify", delay=30.0, failures=3)
+    told = replace(WEB, ready=None, alive=check)
+    run = replace(RUN, program=told)
+    assert asks(run, 100.0, told) == ["alive"]
+    assert [spared(run, check, now) for now in (129.9, 130.0)] == [True, False]
+    assert spared(replace(run, up=None), check, 128.9)
+    assert not spared(replace(run, ready=50.0), check, 128.9)
+    over = Answer("r1", "alive", well=False, words="it said so", over=True)
+    assert heard(told, run, over, 101.0) == replace(run, ailing=1, ails="it said so", unfit="not alive: it said so")
 
 
 def test_who_was_found_running_has_nothing_to_say_it_with() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 SECTOR = 512  # bytes, whatever the device (Documentation/admin-guide/iostats.rst)
 # written at mkfs rather than later by the kernel, which would be taken for ours
 EAGER = "lazy_itable_init=0,lazy_journal_init=0"
+
+BEATS = """
+import os, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(os.environ["NOTIFY_SOCKET"])
+while True:
+    s.send(b"WATCHDOG=1")
+    time.sleep(0.2)
+"""
 
 
 @dataclass
@@ -45,7 +55,10 @@ def card(folder: Path) -> Iterator[Path]:
 
 
 class Idle:
-    """A home that lies on a card with all it has, as an ordinary user's does, and programs that do nothing."""
+    """A home that lies on a card with all it has, as an ordinary user's does, and programs that do nothing.
+
+    One of them gives signs of life, five times a second.
+    """
 
     def __init__(self, home: Path, programs: int) -> None:
         self.home, self.programs = home, programs
@@ -54,6 +67,8 @@ class Idle:
         # that a program has become stable is noted once, which is no idling
         entry = {"env": {"FAULT": str(home)}, "files": [], "restart": {"stable": "1s"}}
         sleeps = {f"p{i}": {"run": ["/bin/sleep", f"1000.{i}"], **entry} for i in range(programs)}
+        alive = {"notify": True, "timeout": "20s", "every": "1s", "delay": "1s"}
+        sleeps["p0"] = {"run": [sys.executable, "-I", "-S", "-c", BEATS], "alive": alive, **entry}
         (home / "whizzifest.yaml").write_text(json.dumps({"version": 1, "programs": sleeps}))
 
     def resident(self, seconds: float) -> Written:

@@ -21,6 +21,9 @@ import psutil
 import pytest
 
 from tests.node.conftest import Node, said
+from whiz.core.model import Check
+from whiz.world import disk, logs
+from whiz.world.host import looks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +55,7 @@ PROGRAM = """
             time.sleep(float(os.environ["WATCHDOG_USEC"]) / 4e6)
         if os.path.exists(go + ".trigger"):
             tell(b"WATCHDOG=trigger")
+            tell(b"READY=1\\nWATCHDOG=1")
     elif way == "heartbeat":
         while not os.path.exists(go + ".stop"):
             open(sys.argv[3], "w").close()
@@ -248,18 +252,15 @@ def test_one_that_is_there_but_useless_is_started_again(
 
 
 def test_it_may_give_itself_up(node: Node, program: str, resident: Resident, until: Until) -> None:
-    manifest(
-        node,
-        b={
-            "run": f"{program} beats {node.path}/go",
-            "alive": {"notify": True, "timeout": "1h", "every": "0.2s", "delay": "0s"},
-        },
-    )
+    """At once, whatever delay and failures are, and for good."""
+    patient = {"timeout": "1h", "every": "0.2s", "delay": "1h", "failures": 1000}
+    manifest(node, b={"run": f"{program} beats {node.path}/go", "alive": {"notify": True, **patient}})
     node.write("", "go")
     node.write("", "go.trigger")
     node.write("", "go.stop")
     resident("--every", "1h")
-    until(lambda: any(f["event"] == "stop" and "WATCHDOG=trigger" in f["why"] for f in node.facts("b")))
+    why = "not alive: it said so (WATCHDOG=trigger)"
+    until(lambda: any(f["event"] == "stop" and f["why"] == why for f in node.facts("b")))
 
 
 def test_by_apply_failures_add_up_from_turn_to_turn(node: Node) -> None:
@@ -333,6 +334,106 @@ def test_a_line_far_behind_is_found_in_one_look(node: Node) -> None:
     applied(node, lambda rows: rows["w"]["state"] == "ready")
 
 
+@pytest.mark.parametrize(
+    "what",
+    [
+        "open('LOG', 'r+').truncate(0)",  # what logrotate's copytruncate does
+        "os.rename('LOG', 'LOG.1'); open('LOG', 'w').close()",  # what its create does
+        "os.rename('LOG', 'LOG.1')",
+        "os.unlink('LOG')",
+    ],
+)
+def test_a_line_is_found_whatever_becomes_of_the_log(node: Node, resident: Resident, until: Until, what: str) -> None:
+    (log := node.path / "log/w.log").parent.mkdir()
+    log.write_text("of an earlier life\n")
+    lines = f"import os, sys, time; print('begin' + 200 * 'x', flush=True); go = '{node.path}/go'; here = '{node.path}/here'"
+    wait = "while not os.path.exists(go): time.sleep(0.01)"
+    rest = (
+        f"{what.replace('LOG', str(log))}\nopen(here, 'w').close()\nprint('it listens', flush=True); time.sleep(1000)"
+    )
+    program = node.write(f"{lines}\n{wait}\n{rest}\n", "w.py")
+    program.chmod(0o644)
+    manifest(node, w={"run": f"{sys.executable} {program}", "ready": {"log": "^it listens$", "within": "1h"}})
+    resident("--every", "1h")
+    until(
+        lambda: (
+            b"begin" in log.read_bytes() and says_that("no line of its output matches '^it listens$' yet")(node.rows())
+        )
+    )
+    node.write("", "go")
+    until(lambda: node.rows()["w"]["state"] == "ready")
+
+
+def look_for(words: str, log: Path, read: looks.Place) -> tuple[str, looks.Place]:
+    return looks.log(Check(way="log", what=words), str(log), read, "")
+
+
+def grown(log: Path) -> looks.Place:
+    """Make a log of which all but its last line was read, and that is to be trimmed."""
+    log.write_bytes(b"it was ready\n" + 100_000 * b"nothing\n")
+    read = looks.end_of(str(log))
+    with log.open("ab") as f:
+        f.write(b"it listens\n")
+    return read
+
+
+@pytest.mark.parametrize("collapses", [True, False])
+def test_a_trim_amid_a_look_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collapses: bool) -> None:
+    """It is cut just after a look has asked how much was cut; and looks come just before and after its bytes are gone."""
+    log, asked = tmp_path / "w.log", disk.trimming
+    if not collapses:
+        monkeypatch.setattr(logs, "_collapse", lambda *_: False)
+    read = grown(log)
+
+    def trimming(path: str, inode: int) -> tuple[int, bool]:
+        found = asked(path, inode)
+        monkeypatch.setattr(disk, "trimming", asked)
+        logs.trim(str(log), 400_000)
+        return found
+
+    monkeypatch.setattr(disk, "trimming", trimming)
+    assert look_for("^it listens$", log, read)[0] == ""
+    assert log.stat().st_size < 400_000
+
+    read, real, seen = grown(log), logs._collapse, []  # noqa: SLF001
+
+    def collapse(fd: int, length: int) -> bool:
+        seen.append(look_for("^it (was|listens)$", log, read))
+        done = real(fd, length)
+        seen.append(look_for("^it (was|listens)$", log, read))
+        seen.append(look_for("nothing", log, read))  # which is all that was read before
+        return done
+
+    monkeypatch.setattr(logs, "_collapse", collapse)
+    logs.trim(str(log), 400_000)
+    assert [words for words, _ in seen] == ["", "", "no line of its output matches 'nothing' yet"]
+    assert look_for("^it listens$", log, read)[0] == ""
+    assert look_for("nothing", log, read)[0] != ""
+
+
+def test_a_trim_that_was_killed_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the bytes are gone, before that is on record."""
+    log, real = tmp_path / "w.log", logs._collapse  # noqa: SLF001
+    read = grown(log)
+
+    def collapse(fd: int, length: int) -> bool:
+        if not real(fd, length):  # what ext4 and xfs do in one step
+            rest = os.pread(fd, 10_000_000, length)
+            os.truncate(log, 0)
+            log.write_bytes(rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(logs, "_collapse", collapse)
+    with pytest.raises(KeyboardInterrupt):
+        logs.trim(str(log), 400_000)
+    monkeypatch.setattr(logs, "_collapse", real)
+    assert look_for("^it listens$", log, read)[0] == ""
+    assert look_for("nothing", log, read)[0] != ""
+    logs.trim(str(log), 100_000)
+    assert look_for("^it listens$", log, read)[0] == ""
+    assert look_for("nothing", log, read)[0] != ""
+
+
 @contextlib.contextmanager
 def deaf_port() -> Iterator[int]:
     """A port whose connections are neither taken nor refused: its queue is full."""
@@ -393,12 +494,101 @@ def test_looks_that_hang_hold_up_nobody(node: Node, resident: Resident, until: U
         assert [f for f in node.facts() if f["event"] == "ailing"] == []
 
 
+SILENT = """
+    ip link set lo up
+    printf 'nameserver 127.0.0.1\\noptions timeout:30 attempts:5\\n' >"$HERE/resolv.conf"
+    mount --bind "$HERE/resolv.conf" /etc/resolv.conf
+    exec "$@"
+"""
+
+
+@pytest.fixture
+def silent(node: Node, spawn: Callable[..., Any], until: Until) -> Node:
+    """The node where a resolver takes every question and answers none: who asks it hangs, whatever his timeout."""
+    ear = "import socket, sys, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 53))"
+    ear += "; open(sys.argv[1], 'w').close(); time.sleep(1000)"
+    script = f"set -e\nHERE={node.path}\n{textwrap.dedent(SILENT)}"
+    inside = ("unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
+    keeper = spawn(*inside, sys.executable, "-c", ear, str(node.path / "listens"))
+    until((node.path / "listens").exists)
+    node.prefix = ("nsenter", "-t", str(keeper.pid), "--net", "--mount")
+    return node
+
+
+@pytest.mark.skipif(not ROOT, reason="namespaces take root")
+def test_who_could_not_be_looked_at_is_not_blamed(silent: Node, program: str, resident: Resident, until: Until) -> None:
+    """Names that nobody resolves take all threads; who is well goes on, and it is said that nobody knows."""
+    node, port = silent, free_port()
+    often = {"every": "0.2s", "failures": 2, "delay": "0s"}
+    beat = node.path / "beat"
+    entries: dict[str, dict[str, Any]] = {
+        "port": {"run": f"{program} port {node.path}/go {port}", "ready": {"port": port}},
+        "beat": {
+            "run": f"{program} heartbeat {node.path}/go {beat}",
+            "alive": {"file": str(beat), **often, "timeout": "5s"},
+        },
+        "run": {"run": "/bin/sleep 1000", "alive": {"run": f"sh -c 'echo >>{node.path}/looks'", **often}},
+    }
+    entries["port"]["alive"] = {"port": port, **often}
+    node.write("", "go")
+    beat.touch()
+    manifest(node, **entries)
+    resident("--every", "1h")
+    until(lambda: node.rows()["port"]["state"] == "ready")
+    far = {"http": "http://db.example.org/", "every": "0.2s", "timeout": "0.1s", "failures": 1000}
+    manifest(node, **entries, far={"run": "/bin/sleep 1000", "instances": 40, "alive": far})
+    why = "not looked at: 32 other looks hang"
+    until(lambda: node.rows()["port"]["why"] == f"not known whether it is alive: {why}")
+    entries["late"] = {"run": "/bin/sleep 1000", "ready": {"port": port, "within": "1s"}}
+    manifest(node, **entries, far={"run": "/bin/sleep 1000", "instances": 40, "alive": far})
+    until(lambda: "late" in (rows := node.rows()) and rows["late"]["why"] == f"not ready yet: {why}")
+    before = len(node.lines("looks"))
+    until(lambda: len(node.lines("looks")) > before + 20)  # four seconds, and many looks that are due
+    assert [f for f in node.facts() if f["event"] in ("stop", "ailing") and not f["program"].startswith("far")] == []
+    assert node.rows()["beat"]["why"].startswith("up for")  # others' names do not keep files from being looked at
+    (node.path / "go.stop").touch()
+    until(lambda: any(f["event"] == "stop" for f in node.facts("beat")))
+
+
 def test_a_look_that_takes_too_long_is_ended_with_all_it_started(node: Node, until: Until) -> None:
     look = f"sh -c 'sleep 98797 & echo $! >>{node.path}/pids; wait'"
     manifest(node, w={"run": "/bin/sleep 1000", "alive": {"run": look, "timeout": "0.3s", "failures": 9}})
     assert "not alive 1 of 9 times: took too long" in node.apply("--wait", "5", code=3)
     for pid in node.lines("pids"):
         until(lambda pid=pid: not os.path.exists(f"/proc/{pid}") or _zombie(int(pid)))
+
+
+def test_a_look_may_print_as_much_as_it_likes(node: Node, resident: Resident, until: Until) -> None:
+    """It neither fills the memory nor fails for it, and the beginning of what it printed is told."""
+    prints = "echo first; head -c 200000000 /dev/zero"
+    entry: dict[str, Any] = {"run": "/bin/sleep 1000"}
+    manifest(node, w={**entry, "ready": {"run": f"sh -c '{prints} && exit 3'", "within": "9m", "timeout": "1m"}})
+    applied(node, partial(says, "not ready yet: exited 3: first"))
+    look = f"sh -c '{prints} && touch {node.path}/done && exec sleep 98798'"
+    manifest(node, w={**entry, "alive": {"run": look, "every": "0.2s", "timeout": "5m"}})
+    process = resident("--every", "1h")
+    until((node.path / "done").exists)
+    children = psutil.Process(process.pid).children()
+    held = [os.stat(f"/proc/{p.pid}/fd/1").st_blocks * 512 for p in children if "timeout" in p.name()]
+    assert held
+    assert sum(held) + psutil.Process(process.pid).memory_info().rss < 100_000_000
+
+
+def test_a_look_leaves_nobody_behind(node: Node, resident: Resident, until: Until) -> None:
+    """What a command put into the background ends with it, and with a whiz that leaves amid a look."""
+    left = f"sleep 98795 & echo $! >>{node.path}/pids"
+    alive = {"every": "0.2s", "failures": 9, "timeout": "5m"}
+    manifest(node, w={"run": "/bin/sleep 1000", "ready": {"run": f"sh -c '{left}'"}})
+    node.apply()
+    assert node.lines("pids")
+    until(lambda: all(_zombie(int(pid)) for pid in node.lines("pids")))
+    manifest(node, w={"run": "/bin/sleep 1000", "alive": {"run": f"sh -c '{left}; exec sleep 98794'", **alive}})
+    before = len(node.lines("pids"))
+    process = resident()
+    until(lambda: len(node.lines("pids")) > before)
+    process.terminate()
+    process.wait()
+    until(lambda: all(_zombie(int(pid)) for pid in node.lines("pids")))
 
 
 def _zombie(pid: int) -> bool:

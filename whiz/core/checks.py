@@ -89,7 +89,12 @@ def shapes(path: Shape, duration: Shape) -> tuple[OneOf, OneOf]:
     alive = (
         *ways,
         Key("file", path, "This file was written in the last `timeout`: a heartbeat."),
-        Key("notify", Text("true", _true, kinds=("bool",)), "It says WATCHDOG=1 at least every `timeout`."),
+        Key(
+            "notify",
+            Text("true", _true, kinds=("bool",)),
+            "It says WATCHDOG=1 at least every `timeout`. Should it say WATCHDOG=trigger, it is ended at the next "
+            "look, whatever `delay` and `failures` are.",
+        ),
         status,
         Key("every", span, "From look to look.", "10s"),
         Key(

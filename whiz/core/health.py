@@ -46,6 +46,10 @@ def heard(program: Program, run: Run, answer: Answer | None, now: float) -> Run:
         return replace(run, ready=now) if kind == "ready" else run
     if answer is None or answer.kind != kind:
         return run
+    if not answer.taken:  # neither `within` nor `failures` can be held against it
+        return run if run.ailing else replace(run, ails=answer.words)
+    if answer.over:
+        return replace(run, ailing=run.ailing + 1, ails=answer.words, unfit=f"not {kind}: {answer.words}")
     if kind == "ready":
         if answer.well:
             return replace(run, ready=now, ails="")
@@ -53,7 +57,7 @@ def heard(program: Program, run: Run, answer: Answer | None, now: float) -> Run:
         words = f"not ready within {spell_seconds(check.within)}: {answer.words}"
         return replace(run, ails=answer.words, unfit=words if late else None)
     if answer.well:
-        return replace(run, ailing=0, ails="") if run.ailing else run
+        return replace(run, ailing=0, ails="") if run.ailing or run.ails else run
     n = run.ailing + 1
     return replace(
         run, ailing=n, ails=answer.words, unfit=_ill(n, check, answer.words) if n >= check.failures else None
@@ -63,13 +67,13 @@ def heard(program: Program, run: Run, answer: Answer | None, now: float) -> Run:
 def unwell(program: Program, run: Run, now: float) -> tuple[float, str] | None:
     """Return when to look again at a Run that is not as it should be, and what is the matter; None when it is well."""
     found = _look(program, run)
-    if found is None or (run.ailing == 0 and found[0] == "alive"):
+    if found is None or (run.ailing == 0 and not run.ails and found[0] == "alive"):
         return None
     kind, check, base = found
     again = _slot(kind, check, base, max(now, base))[1]
     if kind == "ready":
         return again, f"not ready yet: {run.ails}" if run.ails else "not ready yet"
-    return again, _ill(run.ailing, check, run.ails)
+    return again, _ill(run.ailing, check, run.ails) if run.ailing else f"not known whether it is alive: {run.ails}"
 
 
 def beat(check: Check, age: float, kept: float, still: float) -> tuple[bool, str]:
@@ -103,12 +107,24 @@ def _look(program: Program, run: Run) -> tuple[str, Check, float] | None:
         return None
     if program.want is Want.DOWN or not same_process(program, run.program):
         return None
-    base = run.up if run.up is not None else run.started
     if program.ready is not None and run.ready is None:
-        return "ready", program.ready, base
+        return "ready", program.ready, _begun(run)
     if program.alive is not None:
-        return "alive", program.alive, (base if run.ready is None else run.ready) + program.alive.delay
+        at_once = program.alive.way == "notify"  # it may give itself up during the delay
+        return "alive", program.alive, _begun(run) + (0.0 if at_once else program.alive.delay)
     return None
+
+
+def _begun(run: Run) -> float:
+    """Return since when a Run is looked at: whether it is ready, and then, but for a delay, whether it is alive."""
+    if run.ready is not None:
+        return run.ready
+    return run.up if run.up is not None else run.started
+
+
+def spared(run: Run, check: Check, now: float) -> bool:
+    """Whether it is too early to hold it against a Run that it gives no sign of life."""
+    return now < _begun(run) + check.delay
 
 
 def _slot(kind: str, check: Check, base: float, now: float) -> tuple[float, float]:

@@ -250,12 +250,17 @@ class Ask:
 
 @value
 class Answer:
-    """What such a look found."""
+    """What such a look found. `taken`: whether anybody looked; who was not looked at has shown nothing.
+
+    `over`: it gave itself up, so that one answer is enough.
+    """
 
     run: str
     kind: str
     well: bool
     words: str = ""
+    taken: bool = True
+    over: bool = False
 
 
 @value

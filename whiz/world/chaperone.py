@@ -10,7 +10,8 @@ execstep.py's interpreter, which reports its errors through a pipe. ASIDE and PR
 belong, and of where the program is to be born, or nothing. We do not stay in its cgroup, which is killed whole.
 
 WHIZ_NOTIFY, UID:PATH, asks for a socket at PATH that this user's program notifies, as sd_notify(3) says. What it said
-stands in PATH.said, written anew with every sign of life: 1 it is ready, 0 not yet, ! it gave itself up.
+stands in PATH.said: 1 it is ready, 0 not yet, ! it gave itself up. Its signs of life are written to memory, because a
+card would wear out: to a file that is our standard input (/proc/PID/fd/0), whose time tells when the last one was.
 """
 
 from __future__ import annotations
@@ -122,16 +123,18 @@ def hear(ear: socket.socket, path: str, pid: int) -> None:
     poll.register(ended, select.POLLIN)
     while True:
         ready = {fd for fd, _ in poll.poll(1000 if state != written else None)}
-        said = b""
         for _ in range(100 if ear.fileno() in ready else 0):  # whoever floods us does not hide the end from us
             try:
                 words = ear.recv(65536, socket.MSG_DONTWAIT).split(b"\n")
             except BlockingIOError:
                 break
-            said = b"1" if b"READY=1" in words else said or (state if b"WATCHDOG=1" in words else b"")
-            said = b"!" if b"WATCHDOG=trigger" in words else said
-        state = said or state
-        if said or state != written:
+            if b"WATCHDOG=trigger" in words:
+                state = b"!"
+            elif b"READY=1" in words and state != b"!":  # who gave himself up does not take it back
+                state = b"1"
+            if not {b"READY=1", b"WATCHDOG=1"}.isdisjoint(words):
+                os.pwrite(0, b"1", 0)
+        if state != written:
             written = state if put(path + ".said", state) else b""
         if ended in ready:
             os.close(ended)
@@ -139,7 +142,7 @@ def hear(ear: socket.socket, path: str, pid: int) -> None:
 
 
 def put(path: str, state: bytes) -> bool:
-    """Write one byte, whose time tells when; return whether the disk took it."""
+    """Write one byte; return whether the disk took it."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -187,6 +190,8 @@ def main() -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
+    if ear is not None:
+        os.dup2(os.memfd_create("whiz-beats"), 0)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
     os.chdir("/")
     record: dict[str, object] = {"proc": born(pid), "ended": False, "mark": env["WHIZ_RUN"]}

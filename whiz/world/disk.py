@@ -180,8 +180,22 @@ def sidecar(path: str) -> str:
 
 def trimmed(path: str, inode: int) -> int:
     """Return how many bytes were cut from the front of this very file so far, so that offsets stay logical."""
+    return trimming(path, inode)[0]
+
+
+def trimming(path: str, inode: int) -> tuple[int, bool]:
+    """Return that, and whether a trim is under way, or was when its whiz was killed.
+
+    Then the size tells whether its bytes are gone already: it was noted before, and grows else.
+    """
     try:
-        words = (read(sidecar(path)) or b"").split()
-        return int(words[1]) if len(words) == 2 and int(words[0]) == inode else 0  # noqa: PLR2004  inode, bytes
+        words = [int(w) for w in (read(sidecar(path)) or b"").split()]
+        if not words or words[0] != inode:
+            return 0, False
+        if len(words) == 2:  # noqa: PLR2004  inode, bytes
+            return words[1], False
+        _, before, more, size = words
+        st = os.stat(path)
+        return before + (more if st.st_ino == inode and st.st_size < size else 0), True
     except (OSError, ValueError):
-        return 0
+        return 0, False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from whiz.world import disk
@@ -49,6 +50,12 @@ def trim(path: str, most: int) -> int:
     with open(path, "r+b", buffering=0) as f:
         st = os.fstat(f.fileno())
         cut = (st.st_size - most // 2) // st.st_blksize * st.st_blksize
+        before = disk.trimmed(path, st.st_ino)
+        if cut > 0:
+            with suppress(
+                OSError
+            ):  # for who reads meanwhile, and should we be killed; a full disk needs the trim first
+                disk.write(disk.sidecar(path), f"{st.st_ino} {before} {cut} {st.st_size}", durable=False)
         if cut > 0 and not _collapse(f.fileno(), cut):
             f.seek(cut)
             newest = f.read()
@@ -56,7 +63,7 @@ def trim(path: str, most: int) -> int:
             with open(path, "ab", buffering=0) as again:
                 again.write(newest)
         if cut > 0:
-            disk.write(disk.sidecar(path), f"{st.st_ino} {disk.trimmed(path, st.st_ino) + cut}", durable=False)
+            disk.write(disk.sidecar(path), f"{st.st_ino} {before + cut}", durable=False)
         return os.fstat(f.fileno()).st_size
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from whiz.core.model import Proc
@@ -25,6 +27,7 @@ class Children:
         self._codes: dict[Proc, int] = {}
         self._orphans: dict[Proc, str | None] = {}  # whose Run each is of, "" of none, None where nothing tells
         self._helpers: set[Proc] = set()  # whose codes somebody will ask for
+        self._heads: set[Proc] = set()  # who takes his process group along when he ends
         self._witnessed: set[str] = set()  # Runs that ended under our eyes with all of their tree
         self.reaper = False
 
@@ -56,12 +59,20 @@ class Children:
             self.add(proc)
         return proc
 
-    def helped(self, pid: int) -> Proc | None:
-        """Take up a child that is no program's, and whose end will be asked for."""
+    def helped(self, pid: int, *, whole: bool = False) -> Proc | None:
+        """Take up a child that is no program's, and whose end will be asked for. `whole`: its group ends with it."""
         proc = self.adopt(pid)
         if proc is not None:
             self._helpers.add(proc)
+            if whole:
+                self._heads.add(proc)
         return proc
+
+    def fell(self, proc: Proc) -> None:
+        """End a helper with its process group; nobody, once it has been reaped: its number may be another's then."""
+        if self.lives(proc):
+            with suppress(ProcessLookupError):
+                os.killpg(proc.pid, signal.SIGKILL)
 
     def ended(self, proc: Proc) -> int | None:
         """Return how such a helper ended, None while it runs."""
@@ -101,6 +112,11 @@ class Children:
     def _collect(self, pid: int) -> None:
         proc = self._living.get(pid)
         try:
+            if proc is not None and proc in self._heads:
+                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    return
+                self.fell(proc)
+                self._heads.discard(proc)
             info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
             info = None  # a foreign wait took it: how it ended is not known

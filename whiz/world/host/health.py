@@ -69,7 +69,7 @@ class Health:
         from whiz.world.host import looks  # noqa: PLC0415  most programs are not looked at
 
         if program.ready is not None and program.ready.way == "file":
-            return looks.stamp(program.ready.what)
+            return looks.stamp_of(program.ready.what)
         if program.ready is not None and program.ready.way == "log":
             return str(looks.end_of(f"{self._logs}/{disk.quoted(program.name)}.log"))
         return ""
@@ -100,13 +100,16 @@ class Health:
             raise OSError(exc.errno, why) from exc
 
     def _made(self) -> Probes:
+        from whiz.world.host.commands import Commands  # noqa: PLC0415  most whizzifests have no looks
         from whiz.world.host.probes import Probes as Looks  # noqa: PLC0415  threads and sockets
 
+        def now() -> float:
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
+
         made = Looks(
-            self._children,
-            (lambda: time.clock_gettime(time.CLOCK_BOOTTIME), time.time),
+            Commands(self._children, self._start, now, self._waker.outputs),
+            (now, time.time),
             (lambda ask: f"{self._logs}/{disk.quoted(ask.run.program.name)}.log", self._told),
-            self._start,
         )
         self._waker.answers = made.rung
         return made
@@ -119,7 +122,7 @@ class Health:
         """Start the command of a look; raise OSError."""
         from whiz.world.host.spawn import spawn_look  # noqa: PLC0415
 
-        proc = self._children.helped(spawn_look(ask.run.program, ask.check, ask.kind, out))
+        proc = self._children.helped(spawn_look(ask.run.program, ask.check, ask.kind, out), whole=True)
         if proc is None:
             raise OSError(0, "it vanished before it could be looked at")
         return proc

@@ -11,14 +11,17 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from whiz.core.value import value
 from whiz.core.words import spell_seconds
-from whiz.world.disk import trimmed
+from whiz.world import disk
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from whiz.core.model import Check
 
 _LONGEST = 1 << 20  # bytes of output that one look reads, and that a line may have
@@ -77,18 +80,22 @@ def _secured(plain: socket.socket, host: str) -> socket.socket:
     return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
 
 
-def stamp(path: str) -> str:
-    """Return what changes when a file is made or written again; nothing where there is none."""
+def stamp(st: os.stat_result) -> str:
+    """Return what changes when a file is made or written again."""
+    return f"{st.st_ino}:{st.st_mtime_ns}:{st.st_size}"
+
+
+def stamp_of(path: str) -> str:
+    """Return that of a file; nothing where there is none."""
     try:
-        st = os.stat(path)
+        return stamp(os.stat(path))
     except (FileNotFoundError, NotADirectoryError):
         return ""
-    return f"{st.st_ino}:{st.st_mtime_ns}:{st.st_size}"
 
 
 def file(check: Check, before: str) -> str:
     """Look whether a file is there that was not, or not like this, when the program started."""
-    now = stamp(check.what)
+    now = stamp_of(check.what)
     if not now:
         return f"there is no {check.what}"
     return "" if now != before else f"{check.what} is as it was before the start"
@@ -111,7 +118,7 @@ def end_of(path: str) -> Place:
         st = os.stat(path)
     except OSError:
         return Place()
-    return Place(st.st_ino, trimmed(path, st.st_ino) + st.st_size)
+    return Place(st.st_ino, disk.trimmed(path, st.st_ino) + st.st_size)
 
 
 def place(text: str) -> Place:
@@ -120,12 +127,12 @@ def place(text: str) -> Place:
     return Place(int(inode), int(offset)) if inode.isdigit() and offset.isdigit() else Place()
 
 
-def log(check: Check, path: str, read: Place) -> tuple[str, Place]:
-    """Look for a line behind this place; return also up to where no whole line matches."""
+def log(check: Check, path: str, read: Place, own: str) -> tuple[str, Place]:
+    """Look for a line behind this place; return also up to where no whole line matches. `own`: its standard output."""
     end, more = time.monotonic() + check.timeout, True
     while more and time.monotonic() < end:
         try:
-            text, behind, more = _unread(path, read)
+            text, behind, more = _unread(path, read, own)
         except FileNotFoundError:
             return "it has written nothing yet", read
         found = _matches(check.what, text, end) if text else False
@@ -137,17 +144,38 @@ def log(check: Check, path: str, read: Place) -> tuple[str, Place]:
     return f"no line of its output matches {check.what!r} yet", read
 
 
-def _unread(path: str, read: Place) -> tuple[bytes, Place, bool]:
+def _unread(path: str, read: Place, own: str) -> tuple[bytes, Place, bool]:
     """Return what is behind a place, the place behind its whole lines, and whether there is more."""
-    with open(path, "rb") as f:
-        st = os.fstat(f.fileno())
-        cut = trimmed(path, st.st_ino)
-        at = max(read.offset - cut, 0) if read.inode == st.st_ino else 0
-        f.seek(at)
-        text = f.read(_LONGEST)
+    with _opened(path, read, own) as f:
+        while True:
+            st = os.fstat(f.fileno())
+            cut, busy = disk.trimming(path, st.st_ino)
+            at = max(read.offset - cut, 0) if read.inode == st.st_ino else 0
+            if at > st.st_size:
+                at = st.st_size if busy else 0  # being trimmed; else somebody emptied it, as logrotate can
+            f.seek(at)
+            text = f.read(_LONGEST)
+            if disk.trimming(path, st.st_ino) == (cut, busy):
+                break  # else it was trimmed meanwhile, and this began somewhere else
+    if busy and not text:
+        return b"", read, False
     more = len(text) == _LONGEST
     whole = len(text) if more else text.rfind(b"\n") + 1
     return text, Place(st.st_ino, cut + at + whole), more
+
+
+def _opened(path: str, read: Place, own: str) -> BinaryIO:
+    """Open the log; the one read before where that is still written to, though it was renamed or deleted meanwhile."""
+    try:
+        if read.inode in (0, os.stat(path).st_ino):
+            return open(path, "rb")
+    except FileNotFoundError:
+        pass
+    with suppress(OSError):
+        st, folder = os.stat(own), os.stat(os.path.dirname(path))
+        if (st.st_dev, st.st_ino) == (folder.st_dev, read.inode):
+            return open(own, "rb")
+    return open(path, "rb")
 
 
 def _matches(pattern: str, text: bytes, end: float) -> bool | None:

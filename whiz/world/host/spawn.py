@@ -184,6 +184,8 @@ def spawn_look(program: Program, check: Check, kind: str, out: int) -> int:
     form = bounded(command(replace(program, argv=check.argv)), check.timeout + 1)
     env = environment(program, account) | {"WHIZ_EVENT": kind}
     settings = _settings(replace(program, limits=Limits(), ready=None), account)
+    if account.change and os.getuid() == 0:
+        os.fchown(out, account.uid, account.gid)  # opening /dev/stdout asks for it
     if settings is None:
         return _popen(form.exe, list(form.argv), env, program.cwd, program.umask, out)
     channel = _channel(env)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import select
+import time
 from typing import TYPE_CHECKING
 
 from whiz.world.host.stat import alive
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _LONGEST = 86400.0  # s
 _LOOK = 1.0  # s between looks at processes that cannot be watched
 _SPARE = 40  # descriptors left for everything else
+_PIECE = 1 << 16
+SAID = 300  # bytes of a command's output that are kept
 
 
 class Waker:
@@ -31,6 +34,7 @@ class Waker:
         self._ended: set[Proc] = set()  # who has been seen to end, and wakes nobody again
         self.bell: int | None = None
         self.answers: int | None = None  # likewise, of looks that are under way
+        self.outputs: dict[int, bytearray] = {}  # what commands print: read while we sleep, and its beginning kept
 
     def wait(self, procs: Iterable[Proc], seconds: float) -> None:
         """Sleep so long at the most."""
@@ -55,13 +59,30 @@ class Waker:
             for fd in (self.bell, self.answers):
                 if fd is not None:
                     poll.register(fd, select.POLLIN)
-            rung = {fd for fd, _ in poll.poll(min(max(0.0, seconds), _LONGEST) * 1000)}
+            rung = self._slept(poll, min(max(0.0, seconds), _LONGEST))
             if self.answers in rung:
                 hush(self.answers)
             self._ended |= {proc for proc, fd in self._fds.items() if fd in rung}
         finally:
             if self.bell is None:
                 self._close()
+
+    def _slept(self, poll: select.poll, seconds: float) -> set[int]:
+        """Return what ended the sleep. That a command prints does not: it is only not to wait for us."""
+        for fd in self.outputs:
+            poll.register(fd, select.POLLIN)
+        end = time.monotonic() + seconds
+        while True:
+            rung = {fd for fd, _ in poll.poll(max(0.0, end - time.monotonic()) * 1000)}
+            for fd in rung & self.outputs.keys():
+                said, piece = self.outputs[fd], os.read(fd, _PIECE)
+                said.extend(piece[: max(0, SAID - len(said))])
+                if not piece:  # nobody holds the other end any more
+                    poll.unregister(fd)
+                    del self.outputs[fd]
+                rung.discard(fd)
+            if rung or time.monotonic() >= end:
+                return rung
 
     def _open(self, proc: Proc) -> bool:
         """Return whether it lives; one that cannot be watched is left to the next look."""
