@@ -56,8 +56,9 @@ def boot_id() -> str:
 
 def read_stat(pid: int) -> Stat | None:
     """Return the process's facts, None when there is no such process."""
+    own = f"/task/{pid}" if pid == os.getpid() else ""  # qemu-user makes up /proc/PID/stat for who reads his own
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(f"/proc/{pid}{own}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
         return None
     try:
