@@ -72,6 +72,8 @@ def depends(about: email.message.Message) -> str:
     """Say in Debian's words what the wheel requires."""
     asked = [("python3", about["Requires-Python"])]
     for line in about.get_all("Requires-Dist", []):
+        if "extra ==" in line:
+            continue  # what only a master needs is suggested: see debian/control
         found = re.fullmatch(r"([A-Za-z0-9._-]+)\s*(>=[\d.]+)", line)
         if found is None or found[1].lower() not in PACKAGES:
             sys.exit(f"deb.py: {line}: name its Debian package in PACKAGES, with a lower bound alone")
