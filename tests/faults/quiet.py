@@ -66,7 +66,7 @@ class Idle:
         self._stat = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat"
         # that a program has become stable is noted once, which is no idling
         entry = {"env": {"FAULT": str(home)}, "files": [], "restart": {"stable": "1s"}}
-        sleeps = {f"p{i}": {"run": ["/bin/sleep", f"1000.{i}"], **entry} for i in range(programs)}
+        sleeps = {f"p{i}": {"run": ["/bin/sleep", f"1000000.{i}"], **entry} for i in range(programs)}
         alive = {"notify": True, "timeout": "20s", "every": "1s", "delay": "1s"}
         sleeps["p0"] = {"run": [sys.executable, "-I", "-S", "-c", BEATS], "alive": alive, **entry}
         (home / "whizzifest.yaml").write_text(json.dumps({"version": 1, "programs": sleeps}))
