@@ -97,13 +97,13 @@ def _waiting(p: Program, run: Run | None, wait: Wait) -> State:
         return State.WAITING
     if wait.failed:
         return run.state if run.state in TROUBLE else State.FAILED
-    if run.error is not None:
-        return State.ERROR
     return _between(p, run)
 
 
 def _between(p: Program, run: Run | None) -> State:
-    """Name the state of a program between two Runs: a loop is one also when its back-off is over this moment."""
+    """Name the state of a program between two Runs: it is the same when its back-off is over this moment."""
+    if run is not None and run.error is not None:
+        return State.ERROR
     return State.CRASH_LOOP if crash_looping(run, p) else State.WAITING
 
 
