@@ -3,91 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-import signal
 import socket
 import sys
 import tempfile
 import textwrap
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
 from tests.node.conftest import Node, said
-from whiz.core.model import Check
-from whiz.world import disk, logs
-from whiz.world.host import looks
+from tests.node.looked_at import PROGRAM, applied, free_port, manifest, says, speaking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.node.conftest import Resident, Until
 
 ROOT = os.getuid() == 0
-PROGRAM = """
-    import os, select, socket, sys, time
-    way, go = sys.argv[1], sys.argv[2]  # do this once there is a file `go`; undo it when there is a file `stop`
-    def wait(path):
-        while not os.path.exists(path):
-            time.sleep(0.01)
-    def tell(words):
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        s.sendto(words, os.environ["NOTIFY_SOCKET"])
-    wait(go)
-    if way == "file":
-        open(sys.argv[3], "w").close()
-    elif way == "log":
-        print("now it listens", flush=True)
-    elif way == "notify":
-        tell(b"STATUS=so\\nREADY=1")
-    elif way == "fd":
-        os.write(int(sys.argv[3]), b"\\n")
-    elif way == "beats":
-        while not os.path.exists(go + ".stop"):
-            tell(b"WATCHDOG=1")
-            time.sleep(float(os.environ["WATCHDOG_USEC"]) / 4e6)
-        if os.path.exists(go + ".trigger"):
-            tell(b"WATCHDOG=trigger")
-            tell(b"READY=1\\nWATCHDOG=1")
-    elif way == "heartbeat":
-        while not os.path.exists(go + ".stop"):
-            open(sys.argv[3], "w").close()
-            time.sleep(0.1)
-    elif way in ("port", "unix"):
-        s = socket.socket(socket.AF_INET if way == "port" else socket.AF_UNIX)
-        if way == "unix" and os.path.exists(sys.argv[3]):
-            os.unlink(sys.argv[3])
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind(("127.0.0.1", int(sys.argv[3])) if way == "port" else sys.argv[3])
-        s.listen()
-        wait(go + ".stop")
-        s.close()
-    time.sleep(1000)
-"""
 
 
 @pytest.fixture
 def program(node: Node) -> str:
-    node.write(textwrap.dedent(PROGRAM), "program.py").chmod(0o644)
-    return f"{sys.executable} {node.path}/program.py"
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
-
-
-def manifest(node: Node, **programs: dict[str, Any]) -> None:
-    node.yaml(json.dumps({"programs": programs}))
+    return speaking(node)
 
 
 def ways(node: Node) -> list[tuple[str, dict[str, Any], str]]:
@@ -134,21 +76,6 @@ def test_each_way_to_be_ready(node: Node, program: str) -> None:
     pids = {n: r["pid"] for n, r in rows.items()}
     assert node.apply() == "every wish holds: 7 ready, 7 running\n"
     assert {n: r["pid"] for n, r in node.rows().items()} == pids
-
-
-def applied(node: Node, enough: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Apply again and again, with little patience, until the rows of status are so."""
-    end = time.monotonic() + 60
-    while True:
-        done = node.command("apply", "--wait", "1")
-        rows = node.rows()
-        if enough(rows):
-            return rows
-        assert time.monotonic() < end, done.stdout + done.stderr
-
-
-def says(words: str, rows: dict[str, Any]) -> bool:
-    return bool(rows["w"]["why"] == words)
 
 
 class Web:
@@ -308,295 +235,6 @@ def test_what_it_said_outlives_whiz(node: Node, program: str, resident: Resident
     node.whiz("restart", "n", "f", "--wait", "0", code=3)
     rows = applied(node, lambda rows: all(r["pid"] not in (None, *pids.values()) for r in rows.values()))
     assert {r["state"] for r in rows.values()} == {"starting"}
-
-
-def test_a_pattern_that_takes_for_ever_holds_up_nobody(node: Node) -> None:
-    shell = "sh -c 'echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab; exec sleep 1000'"
-    manifest(
-        node,
-        w={"run": shell, "ready": {"log": "(a+)+$", "timeout": "0.5s", "within": "1h"}},
-        b={"run": "/bin/sleep 1000"},
-    )
-    rows = applied(node, says_that("to look for '(a+)+$' in its output takes longer than 0.5 s"))
-    assert rows["b"]["state"] == "running"
-
-
-def says_that(words: str) -> Callable[[dict[str, Any]], bool]:
-    return lambda rows: rows["w"]["why"] == f"not ready yet: {words}"
-
-
-def test_a_line_far_behind_is_found_in_one_look(node: Node) -> None:
-    """As cron looks: each time anew, and once."""
-    shell = f"sh -c 'head -c 5000000 /dev/zero; echo; echo it listens; touch {node.path}/done; exec sleep 1000'"
-    manifest(node, w={"run": shell, "ready": {"log": "^it listens$", "within": "1h"}})
-    until_done = lambda _: (node.path / "done").exists()  # noqa: E731
-    applied(node, until_done)
-    applied(node, lambda rows: rows["w"]["state"] == "ready")
-
-
-@pytest.mark.parametrize(
-    "what",
-    [
-        "open('LOG', 'r+').truncate(0)",  # what logrotate's copytruncate does
-        "os.rename('LOG', 'LOG.1'); open('LOG', 'w').close()",  # what its create does
-        "os.rename('LOG', 'LOG.1')",
-        "os.unlink('LOG')",
-    ],
-)
-def test_a_line_is_found_whatever_becomes_of_the_log(node: Node, resident: Resident, until: Until, what: str) -> None:
-    (log := node.path / "log/w.log").parent.mkdir()
-    log.write_text("of an earlier life\n")
-    lines = f"import os, sys, time; print('begin' + 200 * 'x', flush=True); go = '{node.path}/go'; here = '{node.path}/here'"
-    wait = "while not os.path.exists(go): time.sleep(0.01)"
-    rest = (
-        f"{what.replace('LOG', str(log))}\nopen(here, 'w').close()\nprint('it listens', flush=True); time.sleep(1000)"
-    )
-    program = node.write(f"{lines}\n{wait}\n{rest}\n", "w.py")
-    program.chmod(0o644)
-    manifest(node, w={"run": f"{sys.executable} {program}", "ready": {"log": "^it listens$", "within": "1h"}})
-    resident("--every", "1h")
-    until(
-        lambda: (
-            b"begin" in log.read_bytes() and says_that("no line of its output matches '^it listens$' yet")(node.rows())
-        )
-    )
-    node.write("", "go")
-    until(lambda: node.rows()["w"]["state"] == "ready")
-
-
-def look_for(words: str, log: Path, read: looks.Place) -> tuple[str, looks.Place]:
-    return looks.log(Check(way="log", what=words), str(log), read, "")
-
-
-def grown(log: Path) -> looks.Place:
-    """Make a log of which all but its last line was read, and that is to be trimmed."""
-    log.write_bytes(b"it was ready\n" + 100_000 * b"nothing\n")
-    read = looks.end_of(str(log))
-    with log.open("ab") as f:
-        f.write(b"it listens\n")
-    return read
-
-
-@pytest.mark.parametrize("collapses", [True, False])
-def test_a_trim_amid_a_look_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collapses: bool) -> None:
-    """It is cut just after a look has asked how much was cut; and looks come just before and after its bytes are gone."""
-    log, asked = tmp_path / "w.log", disk.trimming
-    if not collapses:
-        monkeypatch.setattr(logs, "_collapse", lambda *_: False)
-    read = grown(log)
-
-    def trimming(path: str, inode: int) -> tuple[int, bool]:
-        found = asked(path, inode)
-        monkeypatch.setattr(disk, "trimming", asked)
-        logs.trim(str(log), 400_000)
-        return found
-
-    monkeypatch.setattr(disk, "trimming", trimming)
-    assert look_for("^it listens$", log, read)[0] == ""
-    assert log.stat().st_size < 400_000
-
-    read, real, seen = grown(log), logs._collapse, []  # noqa: SLF001
-
-    def collapse(fd: int, length: int) -> bool:
-        seen.append(look_for("^it (was|listens)$", log, read))
-        done = real(fd, length)
-        seen.append(look_for("^it (was|listens)$", log, read))
-        seen.append(look_for("nothing", log, read))  # which is all that was read before
-        return done
-
-    monkeypatch.setattr(logs, "_collapse", collapse)
-    logs.trim(str(log), 400_000)
-    assert [words for words, _ in seen] == ["", "", "no line of its output matches 'nothing' yet"]
-    assert look_for("^it listens$", log, read)[0] == ""
-    assert look_for("nothing", log, read)[0] != ""
-
-
-def test_a_trim_that_was_killed_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the bytes are gone, before that is on record."""
-    log, real = tmp_path / "w.log", logs._collapse  # noqa: SLF001
-    read = grown(log)
-
-    def collapse(fd: int, length: int) -> bool:
-        if not real(fd, length):  # what ext4 and xfs do in one step
-            rest = os.pread(fd, 10_000_000, length)
-            os.truncate(log, 0)
-            log.write_bytes(rest)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(logs, "_collapse", collapse)
-    with pytest.raises(KeyboardInterrupt):
-        logs.trim(str(log), 400_000)
-    monkeypatch.setattr(logs, "_collapse", real)
-    assert look_for("^it listens$", log, read)[0] == ""
-    assert look_for("nothing", log, read)[0] != ""
-    logs.trim(str(log), 100_000)
-    assert look_for("^it listens$", log, read)[0] == ""
-    assert look_for("nothing", log, read)[0] != ""
-
-
-@contextlib.contextmanager
-def deaf_port() -> Iterator[int]:
-    """A port whose connections are neither taken nor refused: its queue is full."""
-    with socket.socket() as ear:
-        ear.bind(("127.0.0.1", 0))
-        ear.listen(0)
-        where = ear.getsockname()
-        crowd = []
-        for _ in range(3):
-            s = socket.socket()
-            s.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                s.connect(where)
-            crowd.append(s)
-        yield where[1]
-        for s in crowd:
-            s.close()
-
-
-def looking(pid: int) -> list[psutil.Process]:
-    """Return the commands that look at programs just now."""
-    return [p for p in psutil.Process(pid).children() if "98798" in p.cmdline()]
-
-
-def test_a_look_whose_whiz_is_killed_ends_all_the_same(node: Node, resident: Resident, until: Until) -> None:
-    look = f"sh -c 'echo $$ >>{node.path}/pids; exec sleep 98796'"
-    manifest(node, w={"run": "/bin/sleep 1000", "alive": {"run": look, "timeout": "1s"}})
-    process = resident()
-    until(lambda: node.lines("pids"))
-    process.kill()
-    until(lambda: all(_zombie(int(pid)) for pid in node.lines("pids")))
-
-
-def test_looks_that_hang_hold_up_nobody(node: Node, resident: Resident, until: Until) -> None:
-    """Twenty that hang, of each kind, bounded in number; a program that dies beside them is back at once."""
-    with deaf_port() as port:
-        hang: dict[str, dict[str, Any]] = {
-            "port": {"port": port, "timeout": "5m"},
-            "run": {"run": "/bin/sleep 98798", "timeout": "5m"},
-        }
-        quick: dict[str, Any] = {"run": "/bin/sleep 98799", "restart": {"stable": "0s"}}
-        manifest(node, quick=quick)
-        process = resident("--every", "1h")
-        until(lambda: node.rows()["quick"]["state"] == "running")
-        threads = len(os.listdir(f"/proc/{process.pid}/task"))
-        many = {
-            f"{way}{i}": {"run": "/bin/sleep 1000", "alive": {**how, "every": "20s"}}
-            for way, how in hang.items()
-            for i in range(20)
-        }
-        manifest(node, quick=quick, **many)
-        until(lambda: len(looking(process.pid)) == 16)
-        until(lambda: len(os.listdir(f"/proc/{process.pid}/task")) == threads + 8)
-        for _ in range(3):
-            before = node.pid("quick")
-            os.kill(before, signal.SIGKILL)
-            until(lambda before=before: node.rows()["quick"]["pid"] not in (before, None))
-        assert [f for f in node.facts() if f["event"] == "ailing"] == []
-
-
-SILENT = """
-    ip link set lo up
-    printf 'nameserver 127.0.0.1\\noptions timeout:30 attempts:5\\n' >"$HERE/resolv.conf"
-    mount --bind "$HERE/resolv.conf" /etc/resolv.conf
-    exec "$@"
-"""
-
-
-@pytest.fixture
-def silent(node: Node, spawn: Callable[..., Any], until: Until) -> Node:
-    """The node where a resolver takes every question and answers none: who asks it hangs, whatever his timeout."""
-    ear = "import socket, sys, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 53))"
-    ear += "; open(sys.argv[1], 'w').close(); time.sleep(1000)"
-    script = f"set -e\nHERE={node.path}\n{textwrap.dedent(SILENT)}"
-    inside = ("unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
-    keeper = spawn(*inside, sys.executable, "-c", ear, str(node.path / "listens"))
-    until((node.path / "listens").exists)
-    node.prefix = ("nsenter", "-t", str(keeper.pid), "--net", "--mount")
-    return node
-
-
-@pytest.mark.skipif(not ROOT, reason="namespaces take root")
-def test_who_could_not_be_looked_at_is_not_blamed(silent: Node, program: str, resident: Resident, until: Until) -> None:
-    """Names that nobody resolves take all threads; who is well goes on, and it is said that nobody knows."""
-    node, port = silent, free_port()
-    often = {"every": "0.2s", "failures": 2, "delay": "0s"}
-    beat = node.path / "beat"
-    entries: dict[str, dict[str, Any]] = {
-        "port": {"run": f"{program} port {node.path}/go {port}", "ready": {"port": port}},
-        "beat": {
-            "run": f"{program} heartbeat {node.path}/go {beat}",
-            "alive": {"file": str(beat), **often, "timeout": "5s"},
-        },
-        "run": {"run": "/bin/sleep 1000", "alive": {"run": f"sh -c 'echo >>{node.path}/looks'", **often}},
-    }
-    entries["port"]["alive"] = {"port": port, **often}
-    node.write("", "go")
-    beat.touch()
-    manifest(node, **entries)
-    resident("--every", "1h")
-    until(lambda: node.rows()["port"]["state"] == "ready")
-    far = {"http": "http://db.example.org/", "every": "0.2s", "timeout": "0.1s", "failures": 1000}
-    manifest(node, **entries, far={"run": "/bin/sleep 1000", "instances": 40, "alive": far})
-    why = "not looked at: 32 other looks hang"
-    until(lambda: node.rows()["port"]["why"] == f"not known whether it is alive: {why}")
-    entries["late"] = {"run": "/bin/sleep 1000", "ready": {"port": port, "within": "1s"}}
-    manifest(node, **entries, far={"run": "/bin/sleep 1000", "instances": 40, "alive": far})
-    until(lambda: "late" in (rows := node.rows()) and rows["late"]["why"] == f"not ready yet: {why}")
-    before = len(node.lines("looks"))
-    until(lambda: len(node.lines("looks")) > before + 20)  # four seconds, and many looks that are due
-    assert [f for f in node.facts() if f["event"] in ("stop", "ailing") and not f["program"].startswith("far")] == []
-    assert node.rows()["beat"]["why"].startswith("up for")  # others' names do not keep files from being looked at
-    (node.path / "go.stop").touch()
-    until(lambda: any(f["event"] == "stop" for f in node.facts("beat")))
-
-
-def test_a_look_that_takes_too_long_is_ended_with_all_it_started(node: Node, until: Until) -> None:
-    look = f"sh -c 'sleep 98797 & echo $! >>{node.path}/pids; wait'"
-    manifest(node, w={"run": "/bin/sleep 1000", "alive": {"run": look, "timeout": "0.3s", "failures": 9}})
-    assert "not alive 1 of 9 times: took too long" in node.apply("--wait", "5", code=3)
-    for pid in node.lines("pids"):
-        until(lambda pid=pid: not os.path.exists(f"/proc/{pid}") or _zombie(int(pid)))
-
-
-def test_a_look_may_print_as_much_as_it_likes(node: Node, resident: Resident, until: Until) -> None:
-    """It neither fills the memory nor fails for it, and the beginning of what it printed is told."""
-    prints = "echo first; head -c 200000000 /dev/zero"
-    entry: dict[str, Any] = {"run": "/bin/sleep 1000"}
-    manifest(node, w={**entry, "ready": {"run": f"sh -c '{prints} && exit 3'", "within": "9m", "timeout": "1m"}})
-    applied(node, partial(says, "not ready yet: exited 3: first"))
-    look = f"sh -c '{prints} && touch {node.path}/done && exec sleep 98798'"
-    manifest(node, w={**entry, "alive": {"run": look, "every": "0.2s", "timeout": "5m"}})
-    process = resident("--every", "1h")
-    until((node.path / "done").exists)
-    children = psutil.Process(process.pid).children()
-    held = [os.stat(f"/proc/{p.pid}/fd/1").st_blocks * 512 for p in children if "timeout" in p.name()]
-    assert held
-    assert sum(held) + psutil.Process(process.pid).memory_info().rss < 100_000_000
-
-
-def test_a_look_leaves_nobody_behind(node: Node, resident: Resident, until: Until) -> None:
-    """What a command put into the background ends with it, and with a whiz that leaves amid a look."""
-    left = f"sleep 98795 & echo $! >>{node.path}/pids"
-    alive = {"every": "0.2s", "failures": 9, "timeout": "5m"}
-    manifest(node, w={"run": "/bin/sleep 1000", "ready": {"run": f"sh -c '{left}'"}})
-    node.apply()
-    assert node.lines("pids")
-    until(lambda: all(_zombie(int(pid)) for pid in node.lines("pids")))
-    manifest(node, w={"run": "/bin/sleep 1000", "alive": {"run": f"sh -c '{left}; exec sleep 98794'", **alive}})
-    before = len(node.lines("pids"))
-    process = resident()
-    until(lambda: len(node.lines("pids")) > before)
-    process.terminate()
-    process.wait()
-    until(lambda: all(_zombie(int(pid)) for pid in node.lines("pids")))
-
-
-def _zombie(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as f:
-            return b") Z" in f.read()
-    except FileNotFoundError:
-        return True
 
 
 @pytest.fixture

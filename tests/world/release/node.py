@@ -9,7 +9,10 @@ import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.world.release.publisher import REPO, ROOT, Repo, Tree
+from whiz.core.release.release import ReleaseError
 from whiz.core.release.settings import Settings
 from whiz.core.value import replace
 from whiz.world.release.asking import Asking
@@ -151,3 +154,12 @@ def fresh(tmp_path: Path, *, version: int = 1) -> tuple[Repo, Node]:
     repo = Repo(tmp_path / "repo")
     repo.publish(camera(version))
     return repo, Node(tmp_path / "node", f"file://{repo.path}")
+
+
+def refusal(node: Node, **more: Any) -> str:
+    """Return why a pull fails; what is here stays as it is."""
+    before = fingerprint(node.path)
+    with pytest.raises(ReleaseError) as caught:
+        node.pull(**more)
+    assert {k: v[5] for k, v in fingerprint(node.path).items()} == {k: v[5] for k, v in before.items()}
+    return str(caught.value)
