@@ -16,7 +16,7 @@ def main() -> None:
     log.info("camera: %d frames a second", fps)
     frames = 0
     while True:
-        time.sleep(1)
+        time.sleep(1)  # the second in which it takes them
         frames += fps
         log.info("camera: %d frames so far", frames)
 

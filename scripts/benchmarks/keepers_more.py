@@ -70,7 +70,7 @@ class Monit(Keeper, peers.Monit):
         while (word := self.state(trial, name)[0]) != "Not monitored":
             if time.monotonic() > end:
                 return f"{said} ({PATIENCE} s later: {word})"
-            time.sleep(0.1)
+            time.sleep(0.1)  # monit tells nobody when it is done
         return said
 
     def state(self, trial: Trial, name: str) -> tuple[str, int | None]:

@@ -104,7 +104,7 @@ class Kept:
                 for pid in left:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
+            time.sleep(0.05)  # they are not our children: there is nothing to wait on
         command.wait(MERCY)
 
     def supervisors(self, base: str, tag: str) -> list[int]:

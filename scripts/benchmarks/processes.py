@@ -51,7 +51,7 @@ def end() -> None:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        time.sleep(0.02)
+        time.sleep(0.02)  # who is left may be nobody's child yet: looked for anew
 
 
 def descendants(of: int) -> set[int]:

@@ -238,14 +238,14 @@ def trial(peer: Peer, base: str, n: int) -> Iterator[tuple[str, float, subproces
 def _settled(command: subprocess.Popen[bytes], peer: Peer, calm: float) -> None:
     if peer.name == "pm2":
         command.wait(60)  # the command is not the supervisor, and still prints
-    time.sleep(calm)
+    time.sleep(calm)  # what a start costs is not to be counted as idling
 
 
 def idling(peer: Peer, base: str, tag: str, found: Found, idle: float) -> None:
     """Measure what doing nothing costs."""
     own = peer.supervisors(base, tag)
     kept, before, begin = files(base), costs(own), time.monotonic()
-    time.sleep(idle)
+    time.sleep(idle)  # this is what is measured
     after = costs(peer.supervisors(base, tag))
     found.idle = time.monotonic() - begin
     cost = since(before, after)
@@ -268,7 +268,7 @@ def killing(tag: str, effort: Effort) -> tuple[list[float], int]:
             took.append(missing)
         if time.monotonic() > end:
             break
-        time.sleep(max(0.0, APART - (time.perf_counter() - begin)))
+        time.sleep(max(0.0, APART - (time.perf_counter() - begin)))  # so that no back-off is measured
     return took, lost
 
 
@@ -277,7 +277,7 @@ def _missing(argument: str, seen: set[int], begin: float) -> float | None:
     while (now := time.perf_counter() - begin) < GIVEN_UP:
         if next(alive(argument, seen), None):
             return time.perf_counter() - begin
-        time.sleep(min(0.02, max(0.0003, now / 50)))
+        time.sleep(min(0.02, max(0.0003, now / 50)))  # a look costs time, too
     return None
 
 

@@ -63,7 +63,7 @@ def wait_up(tag: str, n: int, before: set[int]) -> float:
             return now
         if now > end:
             raise Late(f"{len(known)} of {n} programs came up in {PATIENCE:.0f} s")
-        time.sleep(max(LOOK, 2 * (now - begin)))
+        time.sleep(max(LOOK, 2 * (now - begin)))  # looking is not to take more than a third of the time
 
 
 def wait_return(command: subprocess.Popen[bytes]) -> float:

@@ -71,7 +71,7 @@ def restarting(trial: Trial) -> Verdict:
         trial.until(lambda: "term" in trial.marks("a"), "the restart has begun")
         with ThreadPoolExecutor(1) as pool:
             stop = pool.submit(trial.stop, "a")
-            time.sleep(HEARD)
+            time.sleep(HEARD)  # in which the stop is heard: no supervisor says when
             trial.mark("a.go")
             said = stop.result()
         _returned([restart])
