@@ -22,18 +22,27 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     _normal()
+    return guarded(sys.argv[1:] if argv is None else argv, build_parser, _command, "interrupted; programs go on")
+
+
+def guarded(
+    words: list[str],
+    parser: Callable[[list[str]], argparse.ArgumentParser],
+    command: Callable[[str], Callable[[argparse.Namespace], int]],
+    interrupted: str,
+) -> int:
+    """Carry out the words of a call by what `command` finds; return its exit status, or that of what went wrong."""
     try:
-        words = sys.argv[1:] if argv is None else argv
-        args = build_parser(words).parse_args(words)
+        args = parser(words).parse_args(words)
         if getattr(args, "verbose", False):
             import logging  # noqa: PLC0415
 
             logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        return _command(args.command)(args)
+        return command(args.command)(args)
     except WhizError as exc:
-        return fail(argv, exc)
+        return fail(words, exc)
     except KeyboardInterrupt:
-        voice.warn("interrupted; programs go on")
+        voice.warn(interrupted)
         return 130
     except BrokenPipeError:
         voice.deafen()
@@ -118,9 +127,9 @@ def _as_root() -> None:
         return  # a root without the rights of root: what the caller has stays
 
 
-def fail(words: list[str] | None, exc: WhizError) -> int:
+def fail(words: list[str], exc: WhizError) -> int:
     """Say what went wrong, as JSON too where that was asked for."""
-    if "--json" in (sys.argv if words is None else words):
+    if "--json" in words:
         said = {"version": voice.VERSION, "error": str(exc), "exit": exc.code}
         print(json.dumps(said, ensure_ascii=False))  # noqa: T201
     for line in exc.problems if isinstance(exc, ManifestError) else [exc]:

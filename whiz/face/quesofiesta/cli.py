@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.errors import WhizError
 from whiz.face import voice
-from whiz.face.cli import fail
+from whiz.face.cli import fail, guarded
 from whiz.face.quesofiesta.helptext import room
 from whiz.face.quesofiesta.parser import build_parser
 
@@ -31,20 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     os.umask(0o022)
     words = sys.argv[1:] if argv is None else argv
     try:
-        args = build_parser(words).parse_args(words)
-        if getattr(args, "verbose", False):
-            import logging  # noqa: PLC0415
-
-            logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        return _command(args.command)(args)
-    except WhizError as exc:
-        return fail(words, exc)
-    except KeyboardInterrupt:
-        voice.warn("interrupted")
-        return 130
-    except BrokenPipeError:
-        voice.deafen()
-        return 141
+        return guarded(words, build_parser, _command, "interrupted")
     except OSError as exc:
         return fail(words, WhizError(f"{exc.filename or 'a file'}: {exc.strerror}"))
 
