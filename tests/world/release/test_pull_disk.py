@@ -15,9 +15,9 @@ import pytest
 
 from tests.world.release.node import COMMAND, camera, fingerprint, fresh
 from whiz.core.release.release import ReleaseError
-from whiz.face.quesofiesta.node import named
 from whiz.world.release import staging
 from whiz.world.release.checkup import checkup
+from whiz.world.release.running import running
 from whiz.world.release.staging import Staged
 
 if TYPE_CHECKING:
@@ -336,7 +336,7 @@ def test_a_release_that_something_runs_of_stays(tmp_path: Path) -> None:
     node.pull()
     name = node.sound()
     assert name is not None
-    assert name not in named()
+    assert name not in running()
     with subprocess.Popen(["/bin/sleep", "100"], env={"WHIZ_RELEASE": name}) as process:
-        assert name in named()
+        assert name in running()
         process.kill()

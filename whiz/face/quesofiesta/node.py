@@ -8,12 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 from whiz.core.errors import ManifestError, Problem, WhizError
-from whiz.core.release.release import ReleaseError, is_digest
+from whiz.core.release.release import ReleaseError
 from whiz.core.words import spell_seconds
 from whiz.face import voice
 from whiz.world import disk
 from whiz.world.home import home
 from whiz.world.release.notes import Notes, stamp
+from whiz.world.release.running import running
 from whiz.world.release.store import Store
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Node:
             groups=roles,
             stamp=self.stamp,
             gate=_gate(self),
-            named=named,
+            named=running,
             say=lambda text: voice.say(args, text),
             progress=_progress(args),
         )
@@ -209,21 +210,6 @@ def _tree(path: str) -> tuple[YamlNode | None, Report]:
     report = Made(path, text.splitlines())
     root: YamlNode | None = parse_yaml(text, report) if text.strip() else None
     return root, report
-
-
-def named() -> set[str]:
-    """Return the releases that something runs of: whiz writes it into the environment of what it starts."""
-    found, mark = set(), b"WHIZ_RELEASE="
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as f:
-                held = [word for word in f.read().split(b"\0") if word.startswith(mark)]
-        except OSError:
-            continue  # it has ended, or is another user's, who runs nothing of ours
-        found |= {os.fsdecode(word.removeprefix(mark)) for word in held}
-    return {release for release in found if is_digest(release)}
 
 
 def _progress(args: argparse.Namespace) -> Callable[[int, int], object]:
