@@ -52,9 +52,7 @@ def trim(path: str, most: int) -> int:
         cut = (st.st_size - most // 2) // st.st_blksize * st.st_blksize
         before = disk.trimmed(path, st.st_ino)
         if cut > 0:
-            with suppress(
-                OSError
-            ):  # for who reads meanwhile, and should we be killed; a full disk needs the trim first
+            with suppress(OSError):  # a full disk needs the trim first; else who reads meanwhile is told of it
                 disk.write(disk.sidecar(path), f"{st.st_ino} {before} {cut} {st.st_size}", durable=False)
         if cut > 0 and not _collapse(f.fileno(), cut):
             f.seek(cut)
