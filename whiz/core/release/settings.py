@@ -101,7 +101,12 @@ RECORD = Record(
         Key("repo", _WORD, "The id of the repository, as `quesofiesta init` printed it."),
         Key("keys", Many(Text("a public key", _key, speaks=True)), "Root keys that are believed at first."),
         Key("mirrors", Many(Text("an address", mirror, speaks=True)), "Where it is had from, tried in this order."),
-        Key("poll", Text("a duration of 10s or more", _poll, kinds=DURATION.kinds), "How often is asked.", "5m"),
+        Key(
+            "poll",
+            Text("a duration of 10s or more", _poll, kinds=DURATION.kinds),
+            "How often a timer is to ask; none is installed yet.",
+            "5m",
+        ),
         Key(
             "keep",
             _count(_MOST),
