@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ def figure(**facts: object) -> None:
 
 def stepping(clock: str) -> dict[str, str]:
     """Return the environment of a wall clock that is off by what this file says just now ("+3600")."""
+    forget_clocks()
     asked = subprocess.run(
         ["faketime", "-f", "+0", "printenv", "LD_PRELOAD"], check=True, capture_output=True, text=True
     )
@@ -39,14 +41,16 @@ def stepping(clock: str) -> dict[str, str]:
     return {**os.environ, **keep, **file, "LD_PRELOAD": asked.stdout.strip(), "PYTHONPATH": path}
 
 
-def forget_clock(pid: int) -> None:
-    """Remove what libfaketime leaves of a process that was killed: another one with its number would stumble on it."""
-    for path in (f"/dev/shm/faketime_shm_{pid}", f"/dev/shm/sem.faketime_sem_{pid}"):
-        with suppress(FileNotFoundError):
-            os.unlink(path)
+def forget_clocks() -> None:
+    """Remove what libfaketime left of processes that are dead: the next one with such a number refuses to run."""
+    for path in glob.glob("/dev/shm/*faketime_s[eh]m_*"):
+        if not os.path.exists(f"/proc/{path.rpartition('_')[2]}"):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 def with_clock(step: str, *argv: str) -> subprocess.CompletedProcess[str]:
     """Run a command with another wall clock ("+50y"); CLOCK_MONOTONIC and CLOCK_BOOTTIME stay."""
+    forget_clocks()
     env = {**os.environ, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "PYTHONPATH": str(_CLOCK)}
     return subprocess.run(["faketime", "-f", step, *argv], check=False, capture_output=True, text=True, env=env)

@@ -18,7 +18,7 @@ from collections import Counter
 
 from tests.faults.entries import STRANGER, Entry, marks
 from tests.faults.outside import ENV, HOUSE, WHIZ, Live, processes, stat, until
-from tests.tools import forget_clock
+from tests.tools import forget_clocks
 from whiz.world.home import home
 
 KINDS = ("plain", "tree", "stubborn", "kept", "far", "flaky", "task", "stepped")
@@ -121,7 +121,6 @@ class Storm:
         with contextlib.suppress(ChildProcessError):
             while (got := os.waitpid(-1, os.WNOHANG))[0]:
                 self.codes[got[0]] = os.waitstatus_to_exitcode(got[1])
-                forget_clock(got[0])
 
     def ended(self, pid: int) -> bool:
         """Whether a child of ours has ended."""
@@ -138,6 +137,7 @@ class Storm:
             self.whiz = self.spawn(words, out.fileno())
 
     def spawn(self, argv: list[str], out: int) -> int:
+        forget_clocks()
         null = os.open("/dev/null", os.O_RDONLY)
         moves = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
         pid = os.posix_spawn(argv[0], argv, self.env, file_actions=moves, setsid=True)

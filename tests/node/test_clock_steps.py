@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.node.conftest import WHIZ, Node, announced
-from tests.tools import figure, forget_clock, needs, stepping
+from tests.tools import figure, needs, stepping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,7 +126,6 @@ def stays(node: Node, until: Until, seed: str | None) -> dict[str, list[tuple[An
         finally:
             process.kill()
             process.wait()
-            forget_clock(process.pid)
     return trace(node, codes=True)
 
 
