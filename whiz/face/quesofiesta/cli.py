@@ -6,14 +6,9 @@ import io
 import os
 import signal
 import sys
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING
-
-from whiz.core.errors import WhizError
-from whiz.face import voice
-from whiz.face.cli import fail, guarded
-from whiz.face.quesofiesta.helptext import room
-from whiz.face.quesofiesta.parser import build_parser
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +17,14 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["pull"] and _nothing_to_pull(words[1:]):
+        return 0
+    from whiz.core.errors import WhizError  # noqa: PLC0415  what follows is most of what a pull with nothing to do costs
+    from whiz.face import voice  # noqa: PLC0415
+    from whiz.face.cli import fail, guarded  # noqa: PLC0415
+    from whiz.face.quesofiesta.parser import build_parser  # noqa: PLC0415
+
     voice.NAME = "quesofiesta"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -29,15 +32,41 @@ def main(argv: list[str] | None = None) -> int:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is to run in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.umask(0o022)
-    words = sys.argv[1:] if argv is None else argv
     try:
         return guarded(words, build_parser, _command, "interrupted")
     except OSError as exc:
         return fail(words, WhizError(f"{exc.filename or 'a file'}: {exc.strerror}"))
 
 
+def _nothing_to_pull(words: list[str]) -> bool:
+    """Whether a pull has nothing to do, which is said then. Only of the plainest calls, such as a timer's."""
+    from whiz.core.errors import WhizError  # noqa: PLC0415
+    from whiz.world.home import home  # noqa: PLC0415
+    from whiz.world.release.quick import unchanged  # noqa: PLC0415
+
+    quiet, given = False, None
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word in ("-q", "--quiet"):
+            quiet = True
+        elif word == "--home" and left:
+            given = left.pop(0)
+        else:
+            return False
+    try:
+        said = unchanged(home(given), time.time())
+        if said is not None and not quiet:
+            print(said, flush=True)  # noqa: T201
+    except (WhizError, OSError):
+        return False
+    return said is not None
+
+
 def _command(name: str) -> Callable[[argparse.Namespace], int]:
     """Return what carries out a command: the function of its name, in the module that has it; imported only now."""
+    from whiz.face.quesofiesta.helptext import room  # noqa: PLC0415
+
     carry: Callable[[argparse.Namespace], int] = getattr(import_module(f"whiz.face.quesofiesta.{room(name)}"), name)
     return carry
 

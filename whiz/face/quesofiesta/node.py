@@ -13,7 +13,7 @@ from whiz.core.words import spell_seconds
 from whiz.face import voice
 from whiz.world import disk
 from whiz.world.home import home
-from whiz.world.release.notes import Notes, stamp
+from whiz.world.release.notes import Notes, stamp, wishes
 from whiz.world.release.running import running
 from whiz.world.release.store import Store
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from whiz.world.home import Home
     from whiz.world.release.gate import Gate
     from whiz.world.release.ground import Here
-
-FILE = "quesofiesta.yaml"
 
 
 def pull(args: argparse.Namespace) -> int:
@@ -141,7 +139,7 @@ class Node:
     def __init__(self, args: argparse.Namespace) -> None:
         self.given: str | None = getattr(args, "home", None)
         self.home: Home = home(self.given)
-        self._files = (f"{self.home.config}/{FILE}", f"{self.home.config}/node.yaml")
+        self._files = wishes(self.home.config)
         self.stamp = stamp(self._files)  # before they are read
         self.settings: Settings = _settings(self._files[0])
         self.store = Store(f"{self.home.state}/apps/{self.settings.app}")

@@ -21,6 +21,9 @@ class Settled:
     stamp: tuple[tuple[int, ...], ...]  # of the files that said what is wanted here
     current: str | None
     mirror: str
+    first: bool  # whether that is the one which is asked first
+    channel: str
+    ca: str | None
     tag: str
     digest: str  # of the signed channel
     issued: int
@@ -65,6 +68,11 @@ class Notes:
         with suppress(OSError):  # nothing hangs on it
             os.makedirs(os.path.dirname(self._path), 0o755, exist_ok=True)
             disk.write(self._path, json.dumps(held), durable=False, mode=0o644)
+
+
+def wishes(config: str) -> tuple[str, str]:
+    """Return the files that say what is wanted of a node."""
+    return f"{config}/quesofiesta.yaml", f"{config}/node.yaml"
 
 
 def stamp(paths: Iterable[str]) -> tuple[tuple[int, ...], ...]:

@@ -103,10 +103,13 @@ class Pull:
         self._mirror, self._tag = m.address, tag
         if settled is not None and digest_tag(data) == settled.digest:
             if tag and tag != settled.tag and not self._dry_run:
-                self.here.notes.settle(replace(settled, tag=tag, mirror=m.address))
+                self.here.notes.settle(replace(settled, tag=tag, mirror=m.address, first=self._first(m.address)))
             return None
         keys = Trust(self._settings, self._store, state, self._asking)
         return keys.channel(data), keys
+
+    def _first(self, address: str) -> bool:
+        return address == self._settings.mirrors[0]
 
     def _same(self, settled: Settled) -> Outcome:
         said = self._stale(settled.issued, settled.expires)
@@ -134,6 +137,9 @@ class Pull:
                     stamp=self.here.stamp,
                     current=self._store.pointed("current"),
                     mirror=self._mirror,
+                    first=self._first(self._mirror),
+                    channel=self._settings.channel,
+                    ca=self._settings.ca,
                     tag=self._tag,
                     digest=digest_tag(believed.data),
                     issued=channel.issued,

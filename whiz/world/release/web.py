@@ -14,6 +14,7 @@ from whiz import __version__
 from whiz.world.release import meter as meters
 from whiz.world.release.meter import Meter, Wire
 from whiz.world.release.mirror import PIECE, Broken, Missing, Refused
+from whiz.world.release.secure import believed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 _REDIRECTS = 5
 _DIALS = 15.0  # s for a connection
 _PATIENT = 600.0  # s: no server's Retry-After counts for more
-_SANE = 1_735_689_600  # 2025: a clock before that has not been set since the machine came up
-_NO_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME
 
 
 class Web:
@@ -182,16 +181,11 @@ class Web:
         return connection
 
     def _context(self) -> ssl.SSLContext:
-        """Return whom https believes. A clock of 1970 is no reason to get no updates: signatures vouch for those."""
         if self._trust is None:
-            self._trust = ssl.create_default_context()
-            if self._ca is not None:
-                try:
-                    self._trust.load_verify_locations(self._ca)
-                except (OSError, ssl.SSLError) as exc:
-                    raise Refused(f"ca: {self._ca}: {_said(exc)}") from exc
-            if time.time() < _SANE:
-                self._trust.verify_flags |= _NO_TIME
+            try:
+                self._trust = believed(self._ca)
+            except (OSError, ssl.SSLError) as exc:
+                raise Refused(f"ca: {self._ca}: {_said(exc)}") from exc
         return self._trust
 
 
