@@ -45,7 +45,8 @@ def settled(path: Path, *mirrors: str, **settings: str) -> Node:
 
 
 def quick(node: Node, after: float = 0.0) -> str | None:
-    return unchanged(home(str(node.path)), time.time() + after)
+    here = home(str(node.path))
+    return unchanged(here.config, here.run, here.state, time.time() + after)
 
 
 def test_one_question_and_nothing_is_written_nor_parsed(web: Web, tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def _nothing_to_pull(words: list[str]) -> bool:
         else:
             return False
     try:
-        said = unchanged(home(given), time.time())
+        here = home(given)
+        said = unchanged(here.config, here.run, here.state, time.time())
         if said is not None and not quiet:
             print(said, flush=True)  # noqa: T201
     except (WhizError, OSError):

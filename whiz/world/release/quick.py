@@ -16,7 +16,6 @@ from whiz.world import disk
 from whiz.world.release.notes import Notes, stamp, wishes
 
 if TYPE_CHECKING:
-    from whiz.world.home import Home
     from whiz.world.release.notes import Settled
 
 SECONDS = 5.0  # for the answer: who takes longer is asked by the whole pull, which is patient
@@ -24,12 +23,15 @@ _HEAD = 16384  # bytes of an answer's head that are read
 _CHANNEL = 65536  # bytes of a channel that are read
 
 
-def unchanged(home: Home, now: float) -> str | None:
-    """Return the words for a pull that has nothing to do, None where that is not certain. `now`: Unix seconds."""
+def unchanged(config: str, run: str, state: str, now: float) -> str | None:
+    """Return the words for a pull that has nothing to do, None where that is not certain.
+
+    `config`, `run`, `state`: the home's directories; `now`: Unix seconds.
+    """
     try:
-        (name,) = disk.names(f"{home.run}/quesofiesta", ".json")
-        settled = Notes(home.run, name).settled()
-        app, stamped = f"{home.state}/apps/{name}", stamp(wishes(home.config))
+        (name,) = disk.names(f"{run}/quesofiesta", ".json")
+        settled = Notes(run, name).settled()
+        app, stamped = f"{state}/apps/{name}", stamp(wishes(config))
         same = settled is not None and settled.stamp == stamped and _as_it_was(settled, app, now) and _asked(settled)
     except (OSError, ValueError, KeyError, TypeError):
         return None
