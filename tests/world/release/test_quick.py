@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import ssl
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -84,6 +86,22 @@ def test_it_asks_each_kind_of_mirror_that_can_be_asked_quickly(web: Web, tmp_pat
         assert quick(node) == WORDS
         cert.write_text("")
         assert quick(node) is None
+
+
+def test_ctrl_c_while_the_mirror_is_silent(web: Web, tmp_path: Path) -> None:
+    node = settled(tmp_path / "node", web.address)
+    asked = threading.Event()
+
+    def silent(request: Request) -> None:
+        asked.set()
+        request.sock.recv(1)
+
+    web.rule("channel", silent)
+    pull = subprocess.Popen([*COMMAND, "pull", "--home", str(node.path)], stderr=subprocess.PIPE, text=True)
+    assert asked.wait(30)
+    pull.send_signal(signal.SIGINT)
+    assert pull.communicate(timeout=30)[1] == "quesofiesta: interrupted\n"
+    assert pull.returncode == 130
 
 
 def touched(node: Node, _web: Web) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is to run in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["pull"] and _nothing_to_pull(words[1:]):
         return 0
@@ -29,8 +31,6 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is to run in the background
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.umask(0o022)
     try:
         return guarded(words, build_parser, _command, "interrupted")
@@ -61,6 +61,9 @@ def _nothing_to_pull(words: list[str]) -> bool:
             print(said, flush=True)  # noqa: T201
     except (WhizError, OSError):
         return False
+    except KeyboardInterrupt:
+        print("quesofiesta: interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
     return said is not None
 
 
