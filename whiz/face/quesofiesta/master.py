@@ -59,8 +59,9 @@ def build(args: argparse.Namespace) -> int:
     held = _tree(args)
     release = _release(args, held, found.root().app if found else "")
     name = releases.name_of(releases.dump(release)) if found else None
-    new = objects.missing(found.path, release.objects) if found else list(release.objects)
-    fresh = sum(release.objects[d] for d in new)
+    sizes = release.objects
+    new = objects.missing(found.path, sizes) if found else list(sizes)
+    fresh = sum(sizes[d] for d in new)
     files = sum(1 for e in held.entries if e.digest)
     said: dict[str, object] = {"id": name, "files": files, "size": release.size, "new": {"objects": len(new)}}
     said |= {"new": {"objects": len(new), "bytes": fresh}, "left_out": held.left_out, "warnings": held.warnings}
@@ -112,7 +113,8 @@ def diff(args: argparse.Namespace) -> int:
     found = _existing(args)
     old, new = (_either(found, word) for word in (args.old, args.new))
     changes = releases.changed(old.entries, new.entries)
-    fetch = {d: n for d, n in new.objects.items() if d not in old.objects}
+    here = old.objects
+    fetch = {d: n for d, n in new.objects.items() if d not in here}
     if voice.wants_json(args):
         voice.say_json(
             {"changes": told.changes(changes), "fetch": {"objects": len(fetch), "bytes": sum(fetch.values())}}
