@@ -187,6 +187,50 @@ def test_rot_is_found_and_mended(tmp_path: Path) -> None:
     assert one.stat().st_ino == two.stat().st_ino, "linked again"
 
 
+def test_a_release_whose_text_has_rotted_is_mended_and_holds_nothing_up(tmp_path: Path) -> None:
+    repo, node = fresh(tmp_path)
+    node.pull()
+    old = node.sound()
+    rot(node.app / "current/.whiz/release")
+    assert len(checkup(node.here(), repair=False).problems) == 1
+    mended = checkup(node.here(), repair=True)
+    assert (mended.mended, mended.left) == (1, 0)
+    assert node.sound() == old
+    rot(node.app / "current/.whiz/release")
+    assert node.pull(force=True).did == "nothing"
+    assert node.sound() == old
+    rot(node.app / "current/.whiz/release")
+    repo.publish(camera(2))
+    done = node.pull()
+    assert done.did == "updated"
+    assert any("quesofiesta fsck --repair" in w for w in done.warnings)
+    assert node.shown() == camera(2)
+    assert old is not None
+    repo.offer(old, "r1")
+    assert node.pull().did == "updated", "back to it, mended first"
+    assert node.shown() == camera(1)
+    node.sound()
+    assert checkup(node.here(), repair=False).problems == ()
+
+
+def test_a_damaged_text_that_nobody_has_any_more_stays_said(tmp_path: Path) -> None:
+    repo, node = fresh(tmp_path)
+    node.pull()
+    old = node.sound()
+    rot(node.app / "current/.whiz/release")
+    (repo.path / f"m/{old}").unlink()
+    assert checkup(node.here(), repair=True).left == 1
+
+
+def test_a_directory_that_only_has_a_releases_name_becomes_it(tmp_path: Path) -> None:
+    repo, node = fresh(tmp_path)
+    node.pull()
+    (node.app / "releases" / repo.publish(camera(2))).mkdir()
+    assert node.pull().did == "updated"
+    node.sound()
+    assert node.shown() == camera(2)
+
+
 def test_what_somebody_did_to_a_release(tmp_path: Path) -> None:
     _, node = fresh(tmp_path)
     node.pull()

@@ -224,6 +224,27 @@ def test_a_captive_portal(repo: Repo, web: Web, node: Node) -> None:
     assert "does this network ask for a login?" in refused(node)
 
 
+@pytest.mark.parametrize("part", ["/m/", "/o/", "/root/"])
+def test_a_captive_portal_that_comes_up_amid_a_pull(part: str, repo: Repo, web: Web, node: Node) -> None:
+    updated(repo, node)
+    web.rule(part, server.status("200 OK", b"\n<!DOCTYPE html><h1>Please log in</h1>", ETag='"x"'))
+    said = refused(node)
+    assert "does this network ask for a login?" in said
+    assert web.address in said
+    web.rules.clear()
+    assert node.pull().did == "updated"
+    assert node.shown() == camera(2)
+
+
+def test_a_captive_portal_that_redirects_to_its_own_page(repo: Repo, web: Web, node: Node) -> None:
+    updated(repo, node)
+    web.rule("/login", server.status("200 OK", b"<html><h1>Please log in</h1></html>"))
+    web.rule("", server.status("302 Found", Location=f"{web.address}/login"))
+    assert "does this network ask for a login?" in refused(node)
+    web.rules.clear()
+    assert node.pull().did == "updated"
+
+
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
 def test_redirects_that_lead_to_the_file(code: int, web: Web, node: Node) -> None:
     def lead(request: server.Request) -> None:

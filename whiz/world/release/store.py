@@ -26,6 +26,7 @@ from whiz.core.release.release import Release, ReleaseError, is_digest
 from whiz.core.release.sshsig import split
 from whiz.core.release.trial import State
 from whiz.world import disk
+from whiz.world.release.inflating import web_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,7 +173,7 @@ def opened(packed: bytes, name: str) -> bytes:
             raise ReleaseError(f"the text of the release {name[:12]} is cut short, or too long")
         payload = split(data)[0]
     except (zlib.error, ValueError) as exc:
-        raise ReleaseError(f"the text of the release {name[:12]} is damaged: {exc}") from exc
+        raise ReleaseError(f"the text of the release {name[:12]} is damaged: {exc}{web_page(packed)}") from exc
     if releases.name_of(payload) != name:
         raise ReleaseError(f"the text of the release {name[:12]} has another digest: it was changed")
     return data
