@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from whiz.core.errors import UsageError
 from whiz.core.release import release as releases
@@ -38,11 +39,7 @@ def init(args: argparse.Namespace) -> int:
             raise UsageError(f"{args.app!r} cannot name an app: letters, digits, '.', '_' and '-' can")
         repository.refuse_occupied(path)
         name = os.urandom(8).hex()
-        folder = _key_folder(args, name)
-        if os.path.commonpath([path, folder]) == path:
-            raise UsageError(
-                f"{folder} lies inside the repository, which is handed out\nhint: --keys DIR outside of it"
-            )
+        folder = _outside(path, _key_folder(args, name))
         held = keys.gather(folder, args.app, _given(args), new=("root", "publish"))
         root = trust.Root(repo=name, app=args.app, version=1, keys=tuple(held.items()))
         begin(path, root, _folders(folder))
@@ -156,6 +153,8 @@ def rollback(args: argparse.Namespace) -> int:
 def pin(args: argparse.Namespace) -> int:
     """Have a host run one release."""
     found = _existing(args)
+    if not good_name(args.host):
+        raise UsageError(f"{args.host!r} cannot name a host: letters, digits, '.', '_' and '-' can")
     label, name = found.find(args.release)
     said = _publisher(args, found).pin(args.channel, args.host, label, name, args.note or f"pin {args.host}")
     return _said(args, said, f"{args.host} is to run {label} ({name[:12]}) whatever {args.channel} offers")
@@ -198,7 +197,8 @@ def bundle(args: argparse.Namespace) -> int:
     size = write(_existing(args), args.channel, args.file)
     if voice.wants_json(args):
         voice.say_json({"file": os.path.abspath(args.file), "size": size})
-    voice.say(args, f"{args.file}: {spell_bytes(size)}; as a mirror of a node: bundle://{os.path.abspath(args.file)}")
+    address = f"bundle://{quote(os.path.abspath(args.file))}"
+    voice.say(args, f"{args.file}: {spell_bytes(size)}; as a mirror of a node: {address}")
     return 0
 
 
@@ -232,7 +232,7 @@ def rotate(args: argparse.Namespace) -> int:
     """Change who may sign."""
     found = _existing(args)
     root = found.root()
-    folder = _key_folder(args, root.repo)
+    folder = _outside(found.path, _key_folder(args, root.repo))
     suffix = root.version + 1
     new = [f"{what}-{suffix}" for what, asked in (("root", args.new_root_key), ("publish", args.new_key)) if asked]
     held = keys.gather(folder, root.app, _given(args), new=tuple(new), whole=False)
@@ -262,6 +262,14 @@ def _key_folder(args: argparse.Namespace, repo: str) -> str:
     return os.path.abspath(given or os.path.expanduser(f"~/.config/whiz/keys/{repo}"))
 
 
+def _outside(path: str, folder: str) -> str:
+    """Return the directory of the keys; raise UsageError where it is in the repository."""
+    real = os.path.realpath(path)
+    if os.path.commonpath([real, os.path.realpath(folder)]) == real:
+        raise UsageError(f"{folder} lies inside the repository, which is handed out\nhint: --keys DIR outside of it")
+    return folder
+
+
 def _folders(folder: str) -> tuple[str, ...]:
     return folder, os.path.expanduser("~/.ssh")
 
@@ -282,6 +290,8 @@ def _existing(args: argparse.Namespace) -> Repository:
 
 def _publisher(args: argparse.Namespace, found: Repository) -> Publisher:
     folder = _key_folder(args, found.root().repo) if hasattr(args, "keys") else ""
+    if hasattr(args, "note") and (line := told.clock_line(found.channel(getattr(args, "channel", "") or args.target))):
+        voice.warn(line)
     return Publisher(found, _folders(folder), time.time)
 
 
