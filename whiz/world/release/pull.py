@@ -56,6 +56,8 @@ class Pull:
 
     def _run(self) -> Outcome:
         s = self._settings
+        for link in ("current", "previous"):
+            self._store.pointed(link)  # what is in its way is said before a release is on trial for it
         state = trial.following(self._store.state(), s.repo, s.channel)
         if state.trial is not None:
             if self._dry_run:

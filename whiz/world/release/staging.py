@@ -56,7 +56,7 @@ class Stage:
         for other in [f"{self.above}/{n}" for n in os.listdir(self.above)]:
             if other == self.folder:
                 continue
-            for name in os.listdir(other):
+            for name in os.listdir(other) if os.path.isdir(other) else ():
                 digest = name.removesuffix("x")
                 if digest in sizes and same(f"{other}/{name}", digest, sizes[digest]):
                     os.rename(f"{other}/{name}", f"{self.folder}/{name}")

@@ -104,10 +104,13 @@ class Store:
         return name is not None and os.path.isdir(f"{self.releases}/{name}")
 
     def pointed(self, link: str) -> str | None:
-        """Return the release that `current` or `previous` names, there or not."""
+        """Return the release that `current` or `previous` names, there or not; raise ReleaseError for no link."""
+        path = f"{self.path}/{link}"
         try:
-            at = os.readlink(f"{self.path}/{link}")
-        except OSError:
+            at = os.readlink(path)
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:
+                raise ReleaseError(f"{path} is in the way: it is to be a symlink\nhint: move it away") from exc
             return None
         name = at.removeprefix("releases/")
         return name if is_digest(name) else None
