@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from whiz import __version__
 from whiz.core.words import size
 from whiz.face.parser import Help, Parser, count, seconds
-from whiz.face.quesofiesta.helptext import COMMANDS, EXAMPLES, EXIT_CODES, MAIN, MASTER
+from whiz.face.quesofiesta.helptext import COMMANDS, EXAMPLES, EXIT_CODES, MAIN, MASTER, SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,5 +138,8 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         short, text = COMMANDS[name]
         sub = commands.add_parser(name, help=short, description=text, epilog=EXIT_CODES, formatter_class=Help)
         _globals(sub)
+        if name in SHELLS:
+            sub.add_argument("shell", choices=("bash", "zsh"))
+            continue
         (_master if name in MASTER else _node)(name, sub.add_argument)
     return parser
