@@ -100,6 +100,19 @@ def test_a_disk_that_fills_amid_a_pull_is_left_as_full_as_it_was(
         assert node.pull().did == "updated"
 
 
+@root
+@pytest.mark.parametrize("apart", ["objects", "releases", "staging"])
+def test_a_part_of_it_on_a_file_system_of_its_own(apart: str, tmp_path: Path) -> None:
+    repo, node = fresh(tmp_path)
+    with small(node.app / apart, "30m"):
+        for number in (2, 3):
+            assert node.pull().did == "updated"
+            node.sound()
+            assert checkup(node.here(), repair=False).problems == ()
+            repo.publish(camera(number))
+        assert node.shown() == camera(2)
+
+
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.EROFS, errno.EIO])
 def test_what_the_disk_refuses_is_said_in_its_words(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

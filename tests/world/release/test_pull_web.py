@@ -193,7 +193,8 @@ def test_nobody_listens_no_such_host_and_a_black_hole(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("after", ["7", "1000000000", "Wed, 21 Oct 2105 07:28:00 GMT", "soon", ""])
 def test_a_server_that_wants_to_be_left_alone(after: str, repo: Repo, web: Web, node: Node) -> None:
     updated(repo, node)
-    web.rule("/m/", server.status("503 Service Unavailable", Retry_After=after), 1)
+    said = "429 Too Many Requests" if after == "7" else "503 Service Unavailable"
+    web.rule("/m/", server.status(said, Retry_After=after), 1)
     if after in ("7", "soon", ""):
         assert node.pull().did == "updated"
         assert (7 in node.slept) == (after == "7")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import argparse
 
     from whiz.core.release.channel import Channel
+    from whiz.core.release.trust import Root
     from whiz.world.release.tree import Tree
 
 
@@ -231,13 +232,14 @@ def serve(args: argparse.Namespace) -> int:
 def rotate(args: argparse.Namespace) -> int:
     """Change who may sign."""
     found = _existing(args)
-    root = found.root()
-    folder = _outside(found.path, _key_folder(args, root.repo))
-    suffix = root.version + 1
-    new = [f"{what}-{suffix}" for what, asked in (("root", args.new_root_key), ("publish", args.new_key)) if asked]
-    held = keys.gather(folder, root.app, _given(args), new=tuple(new), whole=False)
-    following = after(root, held)
-    _publisher(args, found).rotate(following)
+    folder = _outside(found.path, _key_folder(args, found.root().repo))
+
+    def follow(root: Root) -> Root:
+        asked = [what for what, wanted in (("root", args.new_root_key), ("publish", args.new_key)) if wanted]
+        new = tuple(f"{what}-{root.version + 1}" for what in asked)
+        return after(root, keys.gather(folder, root.app, _given(args), new=new, whole=False))
+
+    following = _publisher(args, found).rotate(follow)
     if voice.wants_json(args):
         voice.say_json({"version": following.version, "keys": dict(following.keys)})
     for role in trust.ROLES:
