@@ -45,7 +45,7 @@ def main() -> int:
     began = time.strftime("%Y-%m-%d %H:%M")
     with ThreadPoolExecutor() as aside:  # who waits for an hour may as well be beside the others
         waiting = aside.submit(idle, args.idle)
-        others = [spew(quick=args.quick), power(args.cuts), clock()]
+        others = [spew(quick=args.quick), power(args.cuts), pulls(args.cuts), clock()]
         parts = [waiting.result(), *others]
     text = "\n".join([HEAD.format(shlex.join(["", *sys.argv[1:]]).removeprefix("''")), "", *facts(began), "", *parts])
     with open(f"{place}/faults.md", "w", encoding="utf-8") as f:
@@ -126,6 +126,19 @@ def power(cuts: int) -> str:
         "whizzifests is in force; what is corrupt is set aside and named; a second turn is quiet. What a disk "
         "does that "
         "acknowledges what it has not written is not shown by this.",
+    )
+
+
+def pulls(cuts: int) -> str:
+    """Cut the power of pulls as often as asked, and count."""
+    (got,) = tried("release power", "tests/faults/test_release_power.py", {"WHIZ_RELEASE_CUTS": str(cuts)})
+    return section(
+        "Power: cut amid a pull of quesofiesta",
+        table(("updates", "cuts", "broken"), [(str(got["updates"]), str(got["cuts"]), "0")]),
+        "The card is an ext4 image, mounted noauto_da_alloc, data=writeback, and copied at random instants of each "
+        "update. Each copy is mounted under another boot id: `current` is the old release or the new one, bit for "
+        "bit, and the next pull ends at the new one with nothing damaged and nothing left over. By itself: "
+        f"`WHIZ_RELEASE_CUTS={cuts} ./scripts/test tests/faults/test_release_power.py`.",
     )
 
 

@@ -82,22 +82,22 @@ def depends(about: email.message.Message) -> str:
 
 
 def fill(top: Path, version: str, epoch: int) -> None:
-    """Add what a wheel has no place for: the commands, a manual page, completions, and what Debian asks for."""
+    """Add what a wheel has no place for: the commands, manual pages, completions, and what Debian asks for."""
     for name, face in (("whiz", "cli"), ("quesofiesta", "quesofiesta.cli")):
         put(top / "usr/bin" / name, COMMAND.format(face=face))
-    put(top / "usr/share/man/man1/whiz.1.gz", packed(page(version, epoch)))
+        put(top / f"usr/share/man/man1/{name}.1.gz", packed(page(name, version, epoch)))
+        for folder, link, shell in (
+            ("bash-completion/completions", name, "bash"),
+            ("zsh/vendor-completions", f"_{name}", "zsh"),
+        ):
+            at = top / "usr/share" / folder / link
+            at.parent.mkdir(parents=True, exist_ok=True)
+            at.symlink_to(f"../../../{MODULES.removeprefix('usr/')}/whiz/face/completion/{name}.{shell}")
     doc = top / "usr/share/doc/whiz"
     put(doc / "changelog.gz", packed(changelog(version, epoch)))
     put(doc / "copyright", (HERE / "debian/copyright").read_text() + "".join(licence()))
     shutil.copy(ROOT / "docs/manifest.md", doc)
     shutil.copytree(ROOT / "manifests", doc / "examples")
-    for folder, name, shell in (
-        ("bash-completion/completions", "whiz", "bash"),
-        ("zsh/vendor-completions", "_whiz", "zsh"),
-    ):
-        link = top / "usr/share" / folder / name
-        link.parent.mkdir(parents=True)
-        link.symlink_to(f"../../../{MODULES.removeprefix('usr/')}/whiz/face/completion/whiz.{shell}")
 
 
 def licence() -> list[str]:

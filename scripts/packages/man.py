@@ -1,14 +1,27 @@
-"""whiz(1), out of the parser that the command itself uses."""
+"""whiz(1) and quesofiesta(1), out of the parsers that the commands themselves use."""
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+from typing import NamedTuple
 
-from whiz.face.helptext import EXIT_CODES
-from whiz.face.parser import build_parser
+from whiz.face import helptext, parser
+from whiz.face.quesofiesta import helptext as helptext_of_releases
+from whiz.face.quesofiesta import parser as parser_of_releases
 
-FILES = (
+
+class Command(NamedTuple):
+    """What of a command is not in its parser. `files`: path, what it is."""
+
+    title: str
+    parser: argparse.ArgumentParser
+    exit_codes: str
+    files: tuple[tuple[str, str], ...]
+    see: str
+
+
+WHIZ = (
     (r"/etc/whiz/whizzifest", "what should run (or .yaml); a user's is in ~/.config/whiz"),
     (r"/etc/whiz/node.yaml", "this machine's name and roles"),
     (r"/run/whiz", "what is true until reboot"),
@@ -16,20 +29,44 @@ FILES = (
     (r"/var/log/whiz/NAME.log", "output, the newest 10 MB of each program"),
     (r"~/.local/state/whiz", "a user's own three of these"),
 )
+QUESOFIESTA = (
+    (r"/etc/whiz/quesofiesta.yaml", "which channel of which repository a node follows, and whom it believes"),
+    (r"/etc/whiz/node.yaml", "this machine's name and roles"),
+    (r"/var/lib/whiz/apps/APP", "releases, what they are made of, and what is remembered"),
+    (r"/run/whiz/quesofiesta/APP.json", "how the last pull went"),
+    (r"~/.config/whiz/keys", "a master's keys, by repository"),
+)
 SEE = r"All keys of a whizzifest: \fI/usr/share/doc/whiz/manifest.md\fR; examples: \fI/usr/share/doc/whiz/examples\fR."
+COMMANDS = {
+    "whiz": Command(
+        "write down what should run; whiz makes it so",
+        parser.build_parser(),
+        helptext.EXIT_CODES,
+        WHIZ,
+        f"quesofiesta(1). {SEE}",
+    ),
+    "quesofiesta": Command(
+        "publish built source as releases, and bring them to every node",
+        parser_of_releases.build_parser(),
+        helptext_of_releases.EXIT_CODES,
+        QUESOFIESTA,
+        "whiz(1), ssh-keygen(1)",
+    ),
+}
 
 
-def page(version: str, epoch: int) -> str:
-    """Return the manual page, in man(7)."""
-    parser = build_parser()
+def page(name: str, version: str, epoch: int) -> str:
+    """Return a command's manual page, in man(7)."""
+    command = COMMANDS[name]
+    parser = command.parser
     day = dt.datetime.fromtimestamp(epoch, dt.UTC).date().isoformat()
     head, _, text = (parser.description or "").partition("\n\n")
     parts = [
-        f'.TH WHIZ 1 "{day}" "whiz {version}" "User Commands"',
+        f'.TH {name.upper()} 1 "{day}" "whiz {version}" "User Commands"',
         ".SH NAME",
-        r"whiz \- write down what should run; whiz makes it so",
+        rf"{name} \- {plain(command.title)}",
         ".SH SYNOPSIS",
-        r".B whiz\fR [\fIOPTION\fR]... \fICOMMAND\fR [\fIARGUMENT\fR]...",
+        rf".B {name}\fR [\fIOPTION\fR]... \fICOMMAND\fR [\fIARGUMENT\fR]...",
         ".SH DESCRIPTION",
         plain(head),
         ".PP",
@@ -40,13 +77,13 @@ def page(version: str, epoch: int) -> str:
         ".SH COMMANDS",
     ]
     subs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001  no other way
-    for name, sub in subs.choices.items():
+    for word, sub in subs.choices.items():
         known = {tuple(a.option_strings) for a in parser._actions}  # noqa: SLF001
-        parts += [f".SS {name}", raw(sub.description or ""), *options(sub, known), *actions(sub)]
-    parts += [".SH EXIT STATUS", raw(EXIT_CODES.partition("\n")[2]), ".SH FILES"]
-    for path, what in FILES:
+        parts += [f".SS {word}", raw(sub.description or ""), *options(sub, known), *actions(sub)]
+    parts += [".SH EXIT STATUS", raw(command.exit_codes.partition("\n")[2]), ".SH FILES"]
+    for path, what in command.files:
         parts += [".TP", rf"\fB{path}\fR", plain(what)]
-    return "\n".join([*parts, ".SH SEE ALSO", SEE]) + "\n"
+    return "\n".join([*parts, ".SH SEE ALSO", command.see]) + "\n"
 
 
 def actions(parser: argparse.ArgumentParser) -> list[str]:

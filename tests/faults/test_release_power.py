@@ -54,38 +54,45 @@ def version(number: int) -> Tree:
 
 
 def cutter(card: Path, folder: Path, stop: threading.Event, chance: random.Random, most: int) -> list[Path]:
-    """Copy the card at random instants until it is told to stop; each copy is as likely to stay as any other."""
+    """Copy the card at random instants until it is told to stop; each copy is as likely to stay as any other.
+
+    No two have one name: a mount that somebody else's namespace still has would be taken for that of the later one.
+    """
     held: list[Path] = []
     count = 0
     while not stop.is_set():
         time.sleep(chance.uniform(0, 0.01))
         place = count if count < most else chance.randrange(count + 1)
         if place < most:
-            to = folder / f"cut-{place}"
+            to = folder / f"cut-{count}"
             clone(str(card), str(to))
+            for old in held[place : place + 1]:
+                old.unlink()
             held[place : place + 1] = [to]
         count += 1
     return held
 
 
 def test_a_cut_at_any_instant_of_a_pull(tmp_path: Path) -> None:
-    """Three updates, each with its cuts; each cut is looked at under another boot id."""
+    """Update after update, each with its cuts; each cut is looked at under another boot id."""
     repo = Repo(tmp_path / "repo")
     ids: dict[str | None, int] = {None: 0}
     chance = random.Random()
-    looked = 0
+    looked = number = 0
     with reflinks(tmp_path) as cards:
         card = cards / "card"
         shutil.copy(cards / "empty", card)
-        for number in (1, 2, 3):
-            ids[repo.publish(version(number))] = number
-            with mounted(card, tmp_path / "live"):
+        with mounted(card, tmp_path / "live"):
+            while looked < CUTS:
+                number += 1
+                ids[repo.publish(version(number))] = number
                 node = Node(tmp_path / "live", f"file://{repo.path}", keep=0)
+                (folder := cards / f"update-{number}").mkdir()
                 held: list[Path] = []
                 stop = threading.Event()
-                most = -(-CUTS // 3)
+                most = min(CUTS - looked, max(3, CUTS // 10))
                 thread = threading.Thread(
-                    target=lambda s=stop, h=held, m=most: h.extend(cutter(card, cards, s, chance, m))
+                    target=lambda s=stop, f=folder, h=held, m=most: h.extend(cutter(card, f, s, chance, m))
                 )
                 thread.start()
                 try:
@@ -94,14 +101,19 @@ def test_a_cut_at_any_instant_of_a_pull(tmp_path: Path) -> None:
                     stop.set()
                     thread.join()
                 promised = node.store.pointed("current")
-            for cut in held:
-                looked += 1
-                with mounted(cut, tmp_path / "after"):
-                    after = Node(tmp_path / "after", f"file://{repo.path}", keep=0)
-                    assert ids[after.sound()] in (number - 1, number)
-                    after.pull(boot="another")
-                    assert after.sound() == promised
-                    assert after.shown() == version(number)
-                    assert checkup(after.here(), repair=False).problems == ()
-    assert looked > 0
-    figure(test="release power", cuts=looked)
+                for cut in held:
+                    looked += 1
+                    examine(cut, tmp_path / "after", repo, number, ids, promised)
+                shutil.rmtree(folder)
+    figure(test="release power", cuts=looked, updates=number)
+
+
+def examine(cut: Path, at: Path, repo: Repo, number: int, ids: dict[str | None, int], promised: str | None) -> None:
+    """Boot from a copy of the card: the old release or the new one is there, and the next pull ends at the new one."""
+    with mounted(cut, at):
+        after = Node(at, f"file://{repo.path}", keep=0)
+        assert ids[after.sound()] in (number - 1, number)
+        after.pull(boot="another")
+        assert after.sound() == promised
+        assert after.shown() == version(number)
+        assert checkup(after.here(), repair=False).problems == ()

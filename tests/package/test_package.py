@@ -60,7 +60,9 @@ def test_one_command_installs_it_where_pip_may_not(node: Machine) -> None:
     assert node.sh("command -v pip pip3 gcc cc make", code=127) == ""
     assert node.sh("whiz --version") == "whiz 0.1.0\n"
     assert node.sh("dpkg --verify whiz") == ""
-    node.sh("test -s /usr/share/bash-completion/completions/whiz && test -s /usr/share/zsh/vendor-completions/_whiz")
+    for name in ("whiz", "quesofiesta"):
+        node.sh(f"test -s /usr/share/bash-completion/completions/{name}")
+        node.sh(f"test -s /usr/share/zsh/vendor-completions/_{name}")
 
 
 def test_the_demo(node: Machine) -> None:

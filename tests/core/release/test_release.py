@@ -31,9 +31,10 @@ BAD = [
     ("\udcff", "is not UTF-8"),
     ("a" * 256, "longer than"),
     ("/".join(["a" * 200] * 21), "longer than"),
+    ("a/" * 200 + "a", "more than 200 parts"),
     (".whiz/x", "is reserved"),
 ]
-GOOD = ["a", "a/b/c", "-x", " a b ", "$(x)'\"", "\U0001f600" * 63, "..x", "x..", ".env", "A/a"]
+GOOD = ["a", "a/b/c", "-x", " a b ", "$(x)'\"", "\U0001f600" * 63, "a/" * 199 + "a", "..x", "x..", ".env", "A/a"]
 
 
 @pytest.mark.parametrize(("path", "why"), BAD)
@@ -58,6 +59,9 @@ def test_paths_that_one_may_have(path: str) -> None:
         ([Entry("a/l", "link", target="../../x")], "out of the release"),
         ([Entry("a/l", "link", target="b/../../../a")], "out of the release"),
         ([Entry("l", "link")], "a symlink to nothing"),
+        ([Entry("a/top", "link", target=".."), Entry("l", "link", target="a/top/..")], "goes up behind a name"),
+        ([Entry("l", "link", target="a/./..")], "goes up behind a name"),
+        ([Entry("a/b/l", "link", target=".././../c/./d/")], None),
         ([Entry("a/l", "link", target="../x"), Entry("d", "dir"), Entry("d/e", "dir")], None),
     ],
 )

@@ -81,7 +81,7 @@ STATES = st.builds(
     trial=st.none() | st.builds(Trial, IDS, st.text(), st.none() | IDS, st.integers(0, 3)),
     bad=st.lists(st.builds(Bad, IDS, st.text(), st.text()), max_size=3, unique_by=lambda b: b.id).map(tuple),
     good=st.lists(IDS, max_size=3).map(tuple),
-    last=st.just(()) | st.just((("did", "updated"), ("at", 3))),
+    last=st.just(()) | st.just((("at", 3), ("did", "updated"), ("label", "x"), ("why", ""))),
 )
 
 
@@ -111,6 +111,9 @@ WRONG: list[object] = [
     WHOLE | {"bad": []},
     WHOLE | {"good": ["x"]},
     WHOLE | {"seq": "many"},
+    WHOLE | {"last": {"at": 3}},
+    WHOLE | {"last": {"at": "3", "did": "updated", "label": "x", "why": ""}},
+    WHOLE | {"last": {"at": 3, "did": "updated", "label": "x", "why": None}},
 ]
 
 

@@ -156,6 +156,44 @@ def test_a_state_that_cannot_be_read_is_said_with_what_to_do(tmp_path: Path) -> 
     assert node.pull().did == "updated"
 
 
+@pytest.mark.parametrize("link", ["current", "previous"])
+def test_what_is_in_the_way_of_a_link_is_named_and_counts_against_no_release(link: str, tmp_path: Path) -> None:
+    repo, node = fresh(tmp_path)
+    node.pull()
+    repo.publish(camera(2))
+    node.pull()
+    held = os.readlink(node.app / link)
+    (node.app / link).unlink()
+    (node.app / link).mkdir()
+    repo.publish(camera(3))
+    for _ in range(3):
+        with pytest.raises(ReleaseError, match=f"{link} is in the way: it is to be a symlink"):
+            node.pull()
+    (node.app / link).rmdir()
+    (node.app / link).symlink_to(held)
+    assert node.pull().did == "updated"
+    assert node.shown() == camera(3)
+
+
+def test_a_stray_file_among_what_is_staged(tmp_path: Path) -> None:
+    _, node = fresh(tmp_path)
+    (node.app / "staging/directory").mkdir(parents=True)
+    (node.app / "staging/file").write_text("x")
+    assert node.pull().did == "updated"
+    assert not (node.app / "staging").exists()
+
+
+@pytest.mark.parametrize("noted", ["{}", '{"at": "x", "why": "y"}', '{"at": 3, "why": 4}', "[]", "null"])
+def test_a_note_of_a_failure_that_is_none(noted: str, tmp_path: Path) -> None:
+    _, node = fresh(tmp_path)
+    node.write()
+    assert node.run("pull").returncode == 0
+    (note,) = (node.path / "run").rglob("camera.json")
+    note.write_text(f'{{"failed": {noted}}}')
+    assert node.run("status").returncode == 0
+    assert node.run("pull").returncode == 0
+
+
 def test_an_older_channel_is_refused_also_when_the_state_was_lost(tmp_path: Path) -> None:
     repo, node = fresh(tmp_path)
     older = (repo.path / "channel/stable").read_bytes()

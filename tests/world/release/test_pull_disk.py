@@ -100,6 +100,19 @@ def test_a_disk_that_fills_amid_a_pull_is_left_as_full_as_it_was(
         assert node.pull().did == "updated"
 
 
+@root
+@pytest.mark.parametrize("apart", ["objects", "releases", "staging"])
+def test_a_part_of_it_on_a_file_system_of_its_own(apart: str, tmp_path: Path) -> None:
+    repo, node = fresh(tmp_path)
+    with small(node.app / apart, "30m"):
+        for number in (2, 3):
+            assert node.pull().did == "updated"
+            node.sound()
+            assert checkup(node.here(), repair=False).problems == ()
+            repo.publish(camera(number))
+        assert node.shown() == camera(2)
+
+
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.EROFS, errno.EIO])
 def test_what_the_disk_refuses_is_said_in_its_words(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -185,6 +198,50 @@ def test_rot_is_found_and_mended(tmp_path: Path) -> None:
     assert checkup(node.here(), repair=False).problems == ()
     one, two = (node.app / "releases" / i / "lib/same.py" for i in node.store.ids())
     assert one.stat().st_ino == two.stat().st_ino, "linked again"
+
+
+def test_a_release_whose_text_has_rotted_is_mended_and_holds_nothing_up(tmp_path: Path) -> None:
+    repo, node = fresh(tmp_path)
+    node.pull()
+    old = node.sound()
+    rot(node.app / "current/.whiz/release")
+    assert len(checkup(node.here(), repair=False).problems) == 1
+    mended = checkup(node.here(), repair=True)
+    assert (mended.mended, mended.left) == (1, 0)
+    assert node.sound() == old
+    rot(node.app / "current/.whiz/release")
+    assert node.pull(force=True).did == "nothing"
+    assert node.sound() == old
+    rot(node.app / "current/.whiz/release")
+    repo.publish(camera(2))
+    done = node.pull()
+    assert done.did == "updated"
+    assert any("quesofiesta fsck --repair" in w for w in done.warnings)
+    assert node.shown() == camera(2)
+    assert old is not None
+    repo.offer(old, "r1")
+    assert node.pull().did == "updated", "back to it, mended first"
+    assert node.shown() == camera(1)
+    node.sound()
+    assert checkup(node.here(), repair=False).problems == ()
+
+
+def test_a_damaged_text_that_nobody_has_any_more_stays_said(tmp_path: Path) -> None:
+    repo, node = fresh(tmp_path)
+    node.pull()
+    old = node.sound()
+    rot(node.app / "current/.whiz/release")
+    (repo.path / f"m/{old}").unlink()
+    assert checkup(node.here(), repair=True).left == 1
+
+
+def test_a_directory_that_only_has_a_releases_name_becomes_it(tmp_path: Path) -> None:
+    repo, node = fresh(tmp_path)
+    node.pull()
+    (node.app / "releases" / repo.publish(camera(2))).mkdir()
+    assert node.pull().did == "updated"
+    node.sound()
+    assert node.shown() == camera(2)
 
 
 def test_what_somebody_did_to_a_release(tmp_path: Path) -> None:

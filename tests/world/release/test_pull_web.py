@@ -193,7 +193,8 @@ def test_nobody_listens_no_such_host_and_a_black_hole(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("after", ["7", "1000000000", "Wed, 21 Oct 2105 07:28:00 GMT", "soon", ""])
 def test_a_server_that_wants_to_be_left_alone(after: str, repo: Repo, web: Web, node: Node) -> None:
     updated(repo, node)
-    web.rule("/m/", server.status("503 Service Unavailable", Retry_After=after), 1)
+    said = "429 Too Many Requests" if after == "7" else "503 Service Unavailable"
+    web.rule("/m/", server.status(said, Retry_After=after), 1)
     if after in ("7", "soon", ""):
         assert node.pull().did == "updated"
         assert (7 in node.slept) == (after == "7")
@@ -222,6 +223,27 @@ def test_a_captive_portal(repo: Repo, web: Web, node: Node) -> None:
     updated(repo, node)
     web.rule("", server.status("200 OK", b"<html><h1>Please log in</h1></html>", ETag='"x"'))
     assert "does this network ask for a login?" in refused(node)
+
+
+@pytest.mark.parametrize("part", ["/m/", "/o/", "/root/"])
+def test_a_captive_portal_that_comes_up_amid_a_pull(part: str, repo: Repo, web: Web, node: Node) -> None:
+    updated(repo, node)
+    web.rule(part, server.status("200 OK", b"\n<!DOCTYPE html><h1>Please log in</h1>", ETag='"x"'))
+    said = refused(node)
+    assert "does this network ask for a login?" in said
+    assert web.address in said
+    web.rules.clear()
+    assert node.pull().did == "updated"
+    assert node.shown() == camera(2)
+
+
+def test_a_captive_portal_that_redirects_to_its_own_page(repo: Repo, web: Web, node: Node) -> None:
+    updated(repo, node)
+    web.rule("/login", server.status("200 OK", b"<html><h1>Please log in</h1></html>"))
+    web.rule("", server.status("302 Found", Location=f"{web.address}/login"))
+    assert "does this network ask for a login?" in refused(node)
+    web.rules.clear()
+    assert node.pull().did == "updated"
 
 
 @pytest.mark.parametrize("code", [301, 302, 307, 308])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -111,3 +112,53 @@ def test_from_a_directory_to_a_node_and_back(house: House) -> None:
     house.master("verify")
     assert house.status()["last"]["label"] == "four"
     assert "all as signed" in house.run("fsck", "--home", str(house.path / "pi"))
+
+
+def release(house: House, number: int) -> None:
+    (house.source / "bin/camera").write_text(f"echo {number}\n")
+    house.master("publish", str(house.source), "--label", f"v{number}")
+
+
+def test_a_repository_that_is_restored_from_a_backup_under_a_running_fleet(house: House) -> None:
+    repo, backup = house.path / "repo", house.path / "backup"
+    release(house, 1)
+    shutil.copytree(repo, backup)
+    release(house, 2)
+    house.master("rotate", "--new-key")
+    house.pull()
+    shutil.rmtree(repo)
+    shutil.copytree(backup, repo)
+    house.pull(code=1)
+    said = house.run("status", "--json", "--home", str(house.path / "pi"), code=1)
+    assert "not trusted as the channel key" in json.loads(said)["failed"]["why"]
+    assert "echo 2" in house.current()
+    house.master("rotate", "--new-key")  # the key that the backup does not know of is still there, and is taken
+    release(house, 3)
+    house.pull()
+    assert "echo 3" in house.current()
+    assert house.status()["failed"] is None
+    house.master("verify")
+
+
+def test_what_changes_a_repository_at_the_same_time_waits_for_nobody_and_breaks_nothing(house: House) -> None:
+    release(house, 1)
+    words = [
+        ("promote", "stable", "stable"),
+        ("gc", "--keep", "1"),
+        ("rotate", "--new-key"),
+        ("promote", "stable", "beta"),
+    ]
+    command = [*QUESOFIESTA, "-q"]
+    running = [
+        subprocess.Popen([*command, *w, "--repo", str(house.path / "repo")], env=house.env, stderr=subprocess.PIPE)
+        for _ in range(2)
+        for w in words
+    ]
+    ended = [(p.communicate()[1].decode(), p.returncode) for p in running]
+    assert {code for _, code in ended} <= {0, 75}, ended
+    assert any(code == 0 for _, code in ended)
+    assert all("another quesofiesta is at work" in said for said, code in ended if code)
+    house.master("verify")
+    release(house, 2)
+    house.pull()
+    assert "echo 2" in house.current()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from whiz.core.release.release import Entry
 
 PART, WHOLE = 255, 4096  # bytes of one part and of a path: what Linux takes
+DEPTH = 200  # parts of a path: who goes down a tree, or removes it, does so part by part
 RESERVED = frozenset({".whiz"})  # at the top: for what quesofiesta may have to keep beside a release's files
 
 
@@ -31,6 +33,8 @@ def wrong(path: str) -> str | None:
         return "is not in Unicode's form NFC"
     if size > WHOLE or any(len(p.encode()) > PART for p in parts):
         return f"is longer than {WHOLE} bytes, or a part of it than {PART}"
+    if len(parts) > DEPTH:
+        return f"has more than {DEPTH} parts"
     if parts[0] in RESERVED:
         return f"is reserved: {parts[0]}"
     return None
@@ -49,6 +53,12 @@ def leads_out(path: str, target: str) -> bool:
     return target.startswith("/")
 
 
+def turns_back(target: str) -> bool:
+    """Whether a symlink's target goes up behind a name: where that is a symlink too, it leads nobody knows where."""
+    parts = [p for p in target.split("/") if p not in ("", ".")]
+    return any(p == ".." and before != ".." for before, p in pairwise(parts))
+
+
 def problems(entries: Iterable[Entry]) -> Iterator[str]:
     """Yield what is wrong with these entries, each with its path, also as a whole."""
     seen: dict[str, Entry] = {}
@@ -61,6 +71,8 @@ def problems(entries: Iterable[Entry]) -> Iterator[str]:
             yield f"{entry.path!r} is a symlink to nothing"
         elif entry.kind == "link" and leads_out(entry.path, entry.target):
             yield f"{entry.path!r} is a symlink out of the release: {entry.target!r}"
+        elif entry.kind == "link" and turns_back(entry.target):
+            yield f"{entry.path!r} is a symlink that goes up behind a name: {entry.target!r} (say it without)"
         seen[entry.path] = entry
     for path in seen:
         above = path.rpartition("/")[0]

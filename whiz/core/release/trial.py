@@ -130,7 +130,7 @@ def load(held: object) -> State:
             trial=_trial(held["trial"]),
             bad=tuple(Bad(_id(i), str(b["label"]), str(b["why"])) for i, b in held["bad"].items()),
             good=tuple(map(_id, held["good"])),
-            last=tuple(dict(held["last"]).items()),
+            last=tuple(_last(held["last"]).items()),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
         raise ValueError(f"it is not as it should be: {exc}") from exc
@@ -141,6 +141,13 @@ def _trial(held: Mapping[str, Any] | None) -> Trial | None:
         return None
     before = held["previous"]
     return Trial(_id(held["id"]), str(held["label"]), before and _id(before), int(held["attempts"]))
+
+
+def _last(held: Mapping[str, Any]) -> dict[str, Any]:
+    said = dict(held)
+    if said and not (isinstance(said["at"], int) and all(isinstance(said[k], str) for k in ("did", "label", "why"))):
+        raise ValueError("'last' is not what a pull did")
+    return said
 
 
 def _id(text: object) -> str:

@@ -207,7 +207,17 @@ examples:
 """,
     ),
 }
-ROOMS = {"master": MASTER, "node": NODE}
+SHELLS: dict[str, tuple[str, str]] = {
+    "completion": (
+        "print completions for a shell",
+        """\
+examples:
+  quesofiesta completion bash > /etc/bash_completion.d/quesofiesta
+  quesofiesta completion zsh > ~/.zfunc/_quesofiesta
+""",
+    ),
+}
+ROOMS = {"master": MASTER, "node": NODE, "shells": SHELLS}
 COMMANDS = {name: said for held in ROOMS.values() for name, said in held.items()}
 
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from whiz.core.errors import UsageError
 from whiz.core.release import release as releases
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import argparse
 
     from whiz.core.release.channel import Channel
+    from whiz.core.release.trust import Root
     from whiz.world.release.tree import Tree
 
 
@@ -38,11 +40,7 @@ def init(args: argparse.Namespace) -> int:
             raise UsageError(f"{args.app!r} cannot name an app: letters, digits, '.', '_' and '-' can")
         repository.refuse_occupied(path)
         name = os.urandom(8).hex()
-        folder = _key_folder(args, name)
-        if os.path.commonpath([path, folder]) == path:
-            raise UsageError(
-                f"{folder} lies inside the repository, which is handed out\nhint: --keys DIR outside of it"
-            )
+        folder = _outside(path, _key_folder(args, name))
         held = keys.gather(folder, args.app, _given(args), new=("root", "publish"))
         root = trust.Root(repo=name, app=args.app, version=1, keys=tuple(held.items()))
         begin(path, root, _folders(folder))
@@ -59,8 +57,9 @@ def build(args: argparse.Namespace) -> int:
     held = _tree(args)
     release = _release(args, held, found.root().app if found else "")
     name = releases.name_of(releases.dump(release)) if found else None
-    new = objects.missing(found.path, release.objects) if found else list(release.objects)
-    fresh = sum(release.objects[d] for d in new)
+    sizes = release.objects
+    new = objects.missing(found.path, sizes) if found else list(sizes)
+    fresh = sum(sizes[d] for d in new)
     files = sum(1 for e in held.entries if e.digest)
     said: dict[str, object] = {"id": name, "files": files, "size": release.size, "new": {"objects": len(new)}}
     said |= {"new": {"objects": len(new), "bytes": fresh}, "left_out": held.left_out, "warnings": held.warnings}
@@ -112,7 +111,8 @@ def diff(args: argparse.Namespace) -> int:
     found = _existing(args)
     old, new = (_either(found, word) for word in (args.old, args.new))
     changes = releases.changed(old.entries, new.entries)
-    fetch = {d: n for d, n in new.objects.items() if d not in old.objects}
+    here = old.objects
+    fetch = {d: n for d, n in new.objects.items() if d not in here}
     if voice.wants_json(args):
         voice.say_json(
             {"changes": told.changes(changes), "fetch": {"objects": len(fetch), "bytes": sum(fetch.values())}}
@@ -154,6 +154,8 @@ def rollback(args: argparse.Namespace) -> int:
 def pin(args: argparse.Namespace) -> int:
     """Have a host run one release."""
     found = _existing(args)
+    if not good_name(args.host):
+        raise UsageError(f"{args.host!r} cannot name a host: letters, digits, '.', '_' and '-' can")
     label, name = found.find(args.release)
     said = _publisher(args, found).pin(args.channel, args.host, label, name, args.note or f"pin {args.host}")
     return _said(args, said, f"{args.host} is to run {label} ({name[:12]}) whatever {args.channel} offers")
@@ -196,7 +198,8 @@ def bundle(args: argparse.Namespace) -> int:
     size = write(_existing(args), args.channel, args.file)
     if voice.wants_json(args):
         voice.say_json({"file": os.path.abspath(args.file), "size": size})
-    voice.say(args, f"{args.file}: {spell_bytes(size)}; as a mirror of a node: bundle://{os.path.abspath(args.file)}")
+    address = f"bundle://{quote(os.path.abspath(args.file))}"
+    voice.say(args, f"{args.file}: {spell_bytes(size)}; as a mirror of a node: {address}")
     return 0
 
 
@@ -229,13 +232,14 @@ def serve(args: argparse.Namespace) -> int:
 def rotate(args: argparse.Namespace) -> int:
     """Change who may sign."""
     found = _existing(args)
-    root = found.root()
-    folder = _key_folder(args, root.repo)
-    suffix = root.version + 1
-    new = [f"{what}-{suffix}" for what, asked in (("root", args.new_root_key), ("publish", args.new_key)) if asked]
-    held = keys.gather(folder, root.app, _given(args), new=tuple(new), whole=False)
-    following = after(root, held)
-    _publisher(args, found).rotate(following)
+    folder = _outside(found.path, _key_folder(args, found.root().repo))
+
+    def follow(root: Root) -> Root:
+        asked = [what for what, wanted in (("root", args.new_root_key), ("publish", args.new_key)) if wanted]
+        new = tuple(f"{what}-{root.version + 1}" for what in asked)
+        return after(root, keys.gather(folder, root.app, _given(args), new=new, whole=False))
+
+    following = _publisher(args, found).rotate(follow)
     if voice.wants_json(args):
         voice.say_json({"version": following.version, "keys": dict(following.keys)})
     for role in trust.ROLES:
@@ -260,6 +264,14 @@ def _key_folder(args: argparse.Namespace, repo: str) -> str:
     return os.path.abspath(given or os.path.expanduser(f"~/.config/whiz/keys/{repo}"))
 
 
+def _outside(path: str, folder: str) -> str:
+    """Return the directory of the keys; raise UsageError where it is in the repository."""
+    real = os.path.realpath(path)
+    if os.path.commonpath([real, os.path.realpath(folder)]) == real:
+        raise UsageError(f"{folder} lies inside the repository, which is handed out\nhint: --keys DIR outside of it")
+    return folder
+
+
 def _folders(folder: str) -> tuple[str, ...]:
     return folder, os.path.expanduser("~/.ssh")
 
@@ -280,6 +292,8 @@ def _existing(args: argparse.Namespace) -> Repository:
 
 def _publisher(args: argparse.Namespace, found: Repository) -> Publisher:
     folder = _key_folder(args, found.root().repo) if hasattr(args, "keys") else ""
+    if hasattr(args, "note") and (line := told.clock_line(found.channel(getattr(args, "channel", "") or args.target))):
+        voice.warn(line)
     return Publisher(found, _folders(folder), time.time)
 
 

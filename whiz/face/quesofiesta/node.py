@@ -74,7 +74,7 @@ def status(args: argparse.Namespace) -> int:
     store, notes = node.store, node.notes.read()
     state = store.state()
     current, previous = store.pointed("current"), store.pointed("previous")
-    failed = notes.get("failed")
+    failed = _failed(notes.get("failed"))
     said: dict[str, object] = {"app": node.settings.app, "channel": node.settings.channel, "seq": state.seq}
     said |= {"current": current, "there": store.has(current), "previous": previous, "releases": store.ids()}
     said["trial"] = state.trial and {"id": state.trial.id, "label": state.trial.label, "attempts": state.trial.attempts}
@@ -87,6 +87,14 @@ def status(args: argparse.Namespace) -> int:
     for line in _status_lines(said):
         voice.say(args, line)
     return code
+
+
+def _failed(noted: object) -> dict[str, object] | None:
+    """Return why the last pull failed; None where it did not, or what is noted is no such thing."""
+    match noted:
+        case {"at": int() | float() as at, "why": str(why)}:
+            return {"at": at, "why": why}
+    return None
 
 
 def _status_lines(said: dict[str, object]) -> Iterable[str]:
@@ -104,7 +112,8 @@ def _status_lines(said: dict[str, object]) -> Iterable[str]:
     if isinstance(failed, dict):
         yield f"failing   {spell_seconds(max(0.0, time.time() - failed['at']))} ago: {failed['why']}"
     for b in said["bad"] if isinstance(said["bad"], list) else []:
-        yield f"bad       {b['label']} ({b['id'][:12]}): {b['why'].splitlines()[0]}"
+        why, _, _ = b["why"].partition("\n")
+        yield f"bad       {b['label']} ({b['id'][:12]}): {why}"
 
 
 def fsck(args: argparse.Namespace) -> int:

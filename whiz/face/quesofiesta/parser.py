@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from whiz import __version__
 from whiz.core.words import size
 from whiz.face.parser import Help, Parser, count, seconds
-from whiz.face.quesofiesta.helptext import COMMANDS, EXAMPLES, EXIT_CODES, MAIN, MASTER
+from whiz.face.quesofiesta.helptext import COMMANDS, EXAMPLES, EXIT_CODES, MAIN, MASTER, SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Add = Callable[..., argparse.Action]
 
 _PORT = 8088
+_NOTE = 1000  # characters: a channel says it to every node
 _BUILDS = ("build", "publish")
 _CHANGES = ("publish", "rollback", "pin", "unpin", "promote")
 _CHANNEL = ("publish", "history", "rollback", "pin", "unpin", "bundle")
@@ -26,6 +27,12 @@ def _bytes(text: str) -> int:
         return size(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 50MB") from None
+
+
+def _note(text: str) -> str:
+    if len(text) > _NOTE or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"a note is one line of at most {_NOTE} characters that can be printed")
+    return text
 
 
 def _globals(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +70,7 @@ def _master(name: str, add: Add) -> None:
     if name in _CHANNEL:
         add("--channel", metavar="NAME", default="stable", help="which channel (default: stable)")
     if name in _CHANGES:
-        add("-m", "--note", metavar="NOTE", default="", help="what is to be known of it")
+        add("-m", "--note", metavar="NOTE", type=_note, default="", help="what is to be known of it")
     _rest(name, add)
 
 
@@ -131,5 +138,8 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         short, text = COMMANDS[name]
         sub = commands.add_parser(name, help=short, description=text, epilog=EXIT_CODES, formatter_class=Help)
         _globals(sub)
+        if name in SHELLS:
+            sub.add_argument("shell", choices=("bash", "zsh"))
+            continue
         (_master if name in MASTER else _node)(name, sub.add_argument)
     return parser

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from whiz.core.words import spell_bytes
 from whiz.face import voice
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from whiz.world.release.tree import Tree
 
 _SHOWN = 5
+_HOUR = 3600
 _Changes = dict[str, tuple["Entry | None", "Entry | None"]]
 
 
@@ -32,7 +34,7 @@ def settings(root: Root, path: str, folder: str) -> str:
         "# The root key only says who may sign: keep it elsewhere, and a copy of it.\n"
         "# What follows is /etc/whiz/quesofiesta.yaml of a node; name the mirrors that it can reach.\n"
         f"app: {root.app}\nchannel: stable\nrepo: {root.repo}\nkeys:\n{keys}"
-        f"mirrors:\n  - http://{os.uname().nodename}:8088\n  - file://{path}\n"
+        f"mirrors:\n  - http://{os.uname().nodename}:8088\n  - file://{quote(path)}\n"
     )
 
 
@@ -47,6 +49,18 @@ def doubts(tree: Tree) -> Iterator[str]:
             "hint: python3 -m compileall --invalidation-mode unchecked-hash DIR makes some that does not"
         )
     yield from tree.warnings
+
+
+def clock_line(before: Channel | None) -> str | None:
+    """Say that this machine's clock is behind what was published before; None where it is not."""
+    now = time.time()
+    if before is None or before.issued < now + _HOUR:
+        return None
+    here, there = (time.strftime("%Y-%m-%d %H:%M", time.localtime(t)) for t in (now, before.issued))
+    return (
+        f"it is {here} by this machine's clock, and {before.name} was published at {there}: nodes may call what is "
+        "published now stale\nhint: set the clock, and publish again"
+    )
 
 
 def progress(args: argparse.Namespace, what: str) -> Callable[[int], object]:

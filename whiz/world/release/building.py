@@ -41,14 +41,36 @@ def build(store: Store, stage: Stage, release: Release, packed: bytes) -> str:
             f"written, for one\nhint: keep {store.path} on ext4"
         ) from exc
     os.mkdir(f"{new}/{os.path.dirname(MANIFEST)}", 0o755)
-    fd = os.open(f"{new}/{MANIFEST}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-    try:
-        put(fd, packed)
-    finally:
-        os.close(fd)
+    _write(f"{new}/{MANIFEST}", packed)
     for folder in reversed([".", os.path.dirname(MANIFEST), *folders]):
         os.chmod(f"{new}/{folder}", 0o555)
     return new
+
+
+def _write(path: str, packed: bytes, *, durable: bool = False) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+    try:
+        put(fd, packed)
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def retext(store: Store, name: str, packed: bytes) -> None:
+    """Put the text of a release that is here back into its place, in one step."""
+    top = f"{store.releases}/{name}"
+    folder = os.path.dirname(f"{top}/{MANIFEST}")
+    os.chmod(top, 0o755)
+    os.makedirs(folder, 0o755, exist_ok=True)
+    os.chmod(folder, 0o755)
+    temporary = f"{folder}/.whiz-mending"
+    remove(temporary)
+    _write(temporary, packed, durable=True)
+    os.rename(temporary, f"{top}/{MANIFEST}")
+    for at in (folder, top):
+        os.chmod(at, 0o555)
+        disk.sync(at)
 
 
 def place(stage: Stage, e: Entry, to: str) -> None:

@@ -52,6 +52,8 @@ def write(repository: Repository, channel: str, path: str) -> int:
     except OSError as exc:
         with suppress(OSError):
             os.unlink(temporary)
+        if exc.filename == temporary:
+            exc.filename = path  # the one that somebody knows of
         if exc.errno == errno.EFBIG:
             raise ReleaseError(
                 f"{path}: the file system takes no file larger than {_FAT} bytes (FAT); use exFAT"

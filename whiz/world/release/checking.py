@@ -13,7 +13,6 @@ from whiz.core.release import channel as channels
 from whiz.core.release import trust
 from whiz.core.release.release import ReleaseError, is_digest, load
 from whiz.core.value import record
-from whiz.world import disk
 from whiz.world.release import objects
 
 if TYPE_CHECKING:
@@ -56,9 +55,9 @@ class _Check:
             for n, why in enumerate(found):
                 self._progress(n + 1)
                 self._problems += [why] if why else []
-        for name in disk.names(self._repo.file("d"), ""):
+        for name in self._repo.names("d"):
             self._pack(name)
-        there = {n for aa in disk.names(self._repo.file("o"), "") for n in disk.names(self._repo.file(f"o/{aa}"), "")}
+        there = {n for aa in self._repo.names("o") for n in self._repo.names(f"o/{aa}")}
         return Checked(
             releases=len(ids),
             objects=len(self._sizes),

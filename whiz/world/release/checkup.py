@@ -5,16 +5,21 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from whiz.core.release import release as releases
 from whiz.core.release.release import ReleaseError
 from whiz.core.value import record
 from whiz.world.release import sweeping
 from whiz.world.release.asking import Asking
+from whiz.world.release.building import retext
 from whiz.world.release.fsck import Inspector
+from whiz.world.release.mirror import Missing
 from whiz.world.release.obtaining import Obtaining
 from whiz.world.release.staging import Stage
+from whiz.world.release.store import opened
 from whiz.world.release.trying import Trials
 
 if TYPE_CHECKING:
+    from whiz.core.release.release import Release
     from whiz.world.release.ground import Here
 
 
@@ -39,16 +44,30 @@ def checkup(here: Here, *, repair: bool) -> Checked:
     if not repair or not problems:
         return Checked(releases=count, objects=objects, problems=problems, mended=0, left=len(problems))
     asking = here.asking or Asking(here.settings)
-    held = []
-    for name in store.ids():
-        with suppress(ReleaseError):  # one without its text cannot be mended, only pulled again
-            held.append((name, store.release(name)))
     try:
+        held = [(name, release) for name in store.ids() if (release := _known(here, asking, name)) is not None]
         Obtaining(here, asking, Trials(here)).repair(Stage(store, here.boot), held)
     finally:
         asking.close()
     left = _problems(here)
     return Checked(releases=count, objects=objects, problems=problems, mended=len(problems) - len(left), left=len(left))
+
+
+def _known(here: Here, asking: Asking, name: str) -> Release | None:
+    """Return a release that is here; a text that is damaged is had anew, as far as anybody still has it."""
+    store = here.store
+    try:
+        return store.release(name)
+    except ReleaseError:
+        with suppress(Missing):
+            retext(store, name, asking.whole(f"m/{name}", releases.MOST, lambda packed: _whole(packed, name)))
+            return store.release(name)
+    return None
+
+
+def _whole(packed: bytes, name: str) -> bytes:
+    opened(packed, name)  # its name vouches for it
+    return packed
 
 
 def _problems(here: Here) -> tuple[str, ...]:

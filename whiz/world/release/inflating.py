@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 _SLACK = 65536  # bytes that a compressed file may have beyond its plain size, and a hundredth of that
 
 
+def web_page(data: bytes) -> str:
+    """Return a hint where bytes that should be something else are a web page; nothing where they are none."""
+    return "\nhint: it is a web page; does this network ask for a login?" if data.lstrip()[:1] == b"<" else ""
+
+
 class Sink(Protocol):
     """What takes an object's plain bytes. `done` raises ReleaseError where they are not those it was to have."""
 
@@ -44,12 +49,13 @@ class Inflating:
         self.taken += len(piece)
         if self.ended or self.taken > self._most + self._most // 100 + _SLACK:
             raise ReleaseError("more comes than was announced")
+        hint = web_page(piece) if self.taken == len(piece) else ""
         held = piece
         while held:
             try:
                 plain = self._inflate.decompress(held, 1 << 18)
             except zlib.error as exc:
-                raise ReleaseError(f"its content is damaged: {exc}") from exc
+                raise ReleaseError(f"its content is damaged: {exc}{hint}") from exc
             self._made += len(plain)
             if self._made > self._most:
                 raise ReleaseError("more comes than was announced")

@@ -148,7 +148,8 @@ def gather(
     """Return role -> public keys: those of the given files, and new ones that are made in the folder.
 
     `new`: names of keys to make, root… for the root role, others for the two that sign; with `whole`, only for roles
-    that nothing is given for. Where the private half of a given file lies beside it, the folder remembers where.
+    that nothing is given for; else one of that name is what a rotation that did not get far has made, and is taken.
+    Where the private half of a given file lies beside it, the folder remembers where.
     """
     held = {role: [public(path) for path in paths] for role, paths in given.items()}
     for path in dict.fromkeys(p for paths in given.values() for p in paths):
@@ -158,7 +159,8 @@ def gather(
         if whole and any(held[r] for r in roles):
             continue
         os.makedirs(folder, 0o700, exist_ok=True)
-        key = make(os.path.join(folder, name), f"{name} key of {app}")
+        path = os.path.join(folder, name)
+        key = public(path) if not whole and os.path.isfile(path) else make(path, f"{name} key of {app}")
         for role in roles:
             held[role].append(key)
     if whole and (lacking := [role for role, found in held.items() if not found]):

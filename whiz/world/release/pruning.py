@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from whiz.core.release.release import ReleaseError, is_digest
 from whiz.core.value import record
-from whiz.world import disk
 from whiz.world.release import putting
 
 if TYPE_CHECKING:
@@ -37,13 +36,8 @@ def _prune(repository: Repository, keep: int, *, dry: bool) -> Spared:
     needed: set[str] = set()
     for name in sorted(kept):
         needed |= repository.release(name).objects.keys()
-    packs = [n for n in disk.names(repository.file("d"), "") if not _useful(n, kept)]
-    spare = [
-        f"o/{aa}/{n}"
-        for aa in disk.names(repository.file("o"), "")
-        for n in disk.names(repository.file(f"o/{aa}"), "")
-        if n not in needed
-    ]
+    packs = [n for n in repository.names("d") if not _useful(n, kept)]
+    spare = [f"o/{aa}/{n}" for aa in repository.names("o") for n in repository.names(f"o/{aa}") if n not in needed]
     gone = tuple(sorted(there - kept))
     names = [*(f"d/{n}" for n in packs), *(f"m/{n}" for n in gone), *spare]  # a release goes before what it needs
     total = 0
@@ -59,7 +53,13 @@ def _prune(repository: Repository, keep: int, *, dry: bool) -> Spared:
 def _named(repository: Repository, keep: int) -> set[str]:
     """Return the releases that are offered, or were lately."""
     named: set[str] = set()
-    for name in repository.channels():
+    channels = repository.channels()
+    if not channels and repository.ids():
+        raise ReleaseError(
+            f"{repository.path} has releases and no channel: nothing is removed\n"
+            "hint: copy channel/ too, or publish: then it can be told what is offered"
+        )
+    for name in channels:
         now = repository.channel(name)
         offered = {offer.id for _, offer in now.releases} if now else set()
         if lost := offered - set(repository.ids()):

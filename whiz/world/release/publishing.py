@@ -127,11 +127,15 @@ class Publisher:
             self._say(said, root)
         return said
 
-    def rotate(self, new: Root) -> None:
-        """Bring in the next key set. At each step what is there is good for nodes that know the old one or the new."""
+    def rotate(self, following: Callable[[Root], Root]) -> Root:
+        """Bring in the key set that follows; return it. `following`: called under the lock, as it may make keys.
+
+        At each step what is there is good for nodes that know the old one or the new.
+        """
         repo = self.repository
         with repo.lock():
             old = repo.root()
+            new = following(old)
             payload = trust.dump(new)
             by_old = keys.sign_by(payload, "root", old.of("root"), self._folders, old.threshold)
             fresh = [k for k in new.of("root") if k not in old.of("root")]
@@ -145,6 +149,7 @@ class Publisher:
             repo.put(f"root/{new.version}", payload + by_old + by_new)
             for c in held:
                 self._say(edits.issued(c, self.issue(c.name, new, c.note)), new)
+        return new
 
     def known(self, channel: str) -> Channel:
         """Return what a channel says; raise UsageError where there is none."""

@@ -23,7 +23,7 @@ from whiz.world.release.mirror import Mirror, digest_tag, whole
 from whiz.world.release.notes import Settled
 from whiz.world.release.obtaining import Obtaining
 from whiz.world.release.staging import Stage, wants
-from whiz.world.release.store import opened
+from whiz.world.release.store import MANIFEST, opened
 from whiz.world.release.trusting import Believed, Trust
 from whiz.world.release.trying import Trials
 
@@ -56,6 +56,8 @@ class Pull:
 
     def _run(self) -> Outcome:
         s = self._settings
+        for link in ("current", "previous"):
+            self._store.pointed(link)  # what is in its way is said before a release is on trial for it
         state = trial.following(self._store.state(), s.repo, s.channel)
         if state.trial is not None:
             if self._dry_run:
@@ -184,7 +186,7 @@ class Pull:
         sweeping.tidy(store)
         if store.has(name):
             self._clear()
-            self._renew(state, believed, stage, name, release)
+            self._renew(state, believed, stage, (name, release, packed))
         else:
             self._obtaining.room(state, wanted, lacking, release)
             state = self._remember(state, believed)
@@ -230,9 +232,13 @@ class Pull:
 
         return self._asking.whole(f"m/{name}", releases.MOST, check)
 
-    def _renew(self, state: State, believed: Believed, stage: Stage, name: str, release: Release) -> None:
+    def _renew(self, state: State, believed: Believed, stage: Stage, held: tuple[str, Release, bytes]) -> None:
         """See to it that a release that is here already is still what was signed."""
+        name, release, packed = held
         findings = [f for f in Inspector(self._store).release(name) if f.entry is not None or f.lost]
+        if any(f.path == MANIFEST for f in findings):  # without its text nothing else was looked at
+            building.retext(self._store, name, packed)
+            findings += [f for f in Inspector(self._store).release(name) if f.entry is not None or f.lost]
         if findings:
             self.here.warnings.append(f"{len(findings)} files of {name[:12]} were not as signed; they were mended")
             self._remember(state, believed)

@@ -77,6 +77,16 @@ class Repository:
             raise ReleaseError(f"{self.file(name)} is missing")
         return _split(data, self.file(name))
 
+    def names(self, folder: str) -> list[str]:
+        """Return what is in a directory of it; raise ReleaseError where that cannot be told: it might be anything."""
+        try:
+            found = os.listdir(self.file(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as exc:
+            raise ReleaseError(f"{self.file(folder)}: {exc.strerror}") from exc
+        return sorted(n for n in found if not n.startswith("."))
+
     def versions(self) -> list[int]:
         """Return the versions of the key set."""
         return self._numbers("root")
@@ -90,7 +100,7 @@ class Repository:
 
     def channels(self) -> list[str]:
         """Return the names of the channels."""
-        return disk.names(self.file("channel"), "")
+        return self.names("channel")
 
     def channel(self, name: str) -> Channel | None:
         """Return what a channel says now, None where there is none; raise ReleaseError where nobody trusted said it."""
@@ -113,7 +123,8 @@ class Repository:
         now = self.channel(name)
         numbers = [n for n in self.seqs(name) if now and n <= now.seq]
         wanted = numbers if most is None else numbers[len(numbers) - min(most, len(numbers)) :]
-        return [channels.load(self.signed(f"history/{name}/{n}").payload) for n in wanted]
+        said = [channels.load(self.signed(f"history/{name}/{n}").payload) for n in wanted]
+        return said if now is None or now.seq in numbers or most == 0 else [*said, now]  # what was copied without it
 
     def labels(self) -> dict[str, Offer]:
         """Return label -> release, for all that a channel ever offered."""
@@ -121,7 +132,7 @@ class Repository:
 
     def ids(self) -> list[str]:
         """Return the ids of all releases that are here."""
-        return [n for n in disk.names(self.file("m"), "") if is_digest(n)]
+        return [n for n in self.names("m") if is_digest(n)]
 
     def manifest(self, name: str) -> Signed:
         """Return a release's signed text, which is the one of this name."""
@@ -158,7 +169,7 @@ class Repository:
         return next((label for label, o in known.items() if o.id == found[0]), ""), found[0]
 
     def _numbers(self, folder: str) -> list[int]:
-        return sorted(int(n) for n in disk.names(self.file(folder), "") if _NUMBER.fullmatch(n))
+        return sorted(int(n) for n in self.names(folder) if _NUMBER.fullmatch(n))
 
     # -- changing it, under its lock
 

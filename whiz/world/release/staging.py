@@ -56,7 +56,7 @@ class Stage:
         for other in [f"{self.above}/{n}" for n in os.listdir(self.above)]:
             if other == self.folder:
                 continue
-            for name in os.listdir(other):
+            for name in os.listdir(other) if os.path.isdir(other) else ():
                 digest = name.removesuffix("x")
                 if digest in sizes and same(f"{other}/{name}", digest, sizes[digest]):
                     os.rename(f"{other}/{name}", f"{self.folder}/{name}")
@@ -67,7 +67,11 @@ class Stage:
 
     def end(self) -> None:
         """Remove it, with all that nobody took."""
-        remove(self.above)
+        try:
+            remove(self.above)
+        except OSError as exc:
+            if exc.errno != errno.EBUSY:  # a file system of its own, which is empty by now
+                raise
 
     def at(self, digest: str, *, executable: bool) -> str:
         """Return where an object is staged, or would be."""

@@ -26,6 +26,7 @@ from whiz.core.release.release import Release, ReleaseError, is_digest
 from whiz.core.release.sshsig import split
 from whiz.core.release.trial import State
 from whiz.world import disk
+from whiz.world.release.inflating import web_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,10 +104,13 @@ class Store:
         return name is not None and os.path.isdir(f"{self.releases}/{name}")
 
     def pointed(self, link: str) -> str | None:
-        """Return the release that `current` or `previous` names, there or not."""
+        """Return the release that `current` or `previous` names, there or not; raise ReleaseError for no link."""
+        path = f"{self.path}/{link}"
         try:
-            at = os.readlink(f"{self.path}/{link}")
-        except OSError:
+            at = os.readlink(path)
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:
+                raise ReleaseError(f"{path} is in the way: it is to be a symlink\nhint: move it away") from exc
             return None
         name = at.removeprefix("releases/")
         return name if is_digest(name) else None
@@ -172,7 +176,7 @@ def opened(packed: bytes, name: str) -> bytes:
             raise ReleaseError(f"the text of the release {name[:12]} is cut short, or too long")
         payload = split(data)[0]
     except (zlib.error, ValueError) as exc:
-        raise ReleaseError(f"the text of the release {name[:12]} is damaged: {exc}") from exc
+        raise ReleaseError(f"the text of the release {name[:12]} is damaged: {exc}{web_page(packed)}") from exc
     if releases.name_of(payload) != name:
         raise ReleaseError(f"the text of the release {name[:12]} has another digest: it was changed")
     return data

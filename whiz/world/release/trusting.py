@@ -10,6 +10,7 @@ from whiz.core.release import trust
 from whiz.core.release.release import ReleaseError
 from whiz.core.release.sshsig import split
 from whiz.core.value import record
+from whiz.world.release.inflating import web_page
 from whiz.world.release.mirror import Missing
 
 if TYPE_CHECKING:
@@ -156,8 +157,7 @@ def signed(data: bytes, name: str) -> tuple[bytes, tuple[Signature, ...]]:
     try:
         return split(data)
     except ValueError as exc:
-        hint = "\nhint: it is a web page; does this network ask for a login?" if data.lstrip()[:1] == b"<" else ""
-        raise ReleaseError(f"{name} is not a signed file: {exc}{hint}") from exc
+        raise ReleaseError(f"{name} is not a signed file: {exc}{web_page(data)}") from exc
 
 
 def fast_verify() -> Callable[[bytes, bytes, bytes], bool] | None:

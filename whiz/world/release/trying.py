@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.release import trial
 from whiz.core.release.prune import stay
+from whiz.core.release.release import Release, ReleaseError
 from whiz.core.value import replace
 from whiz.world.release import sweeping
 from whiz.world.release.gate import Held, Verdict
@@ -44,7 +45,7 @@ class Trials:
         """Switch to the release on trial, and stay or go back."""
         store, held = self._here.store, state.trial
         assert held is not None  # noqa: S101  who calls it has begun one
-        old = self._held(held.previous)
+        old = self._before(held.previous)
         new = self._held(held.id)
         assert new is not None  # noqa: S101  it was built
         self._here.gate.before(old, new)
@@ -80,6 +81,15 @@ class Trials:
         if name is None or not self._here.store.has(name):
             return None
         return Held(name, f"{self._here.store.releases}/{name}", self._here.store.release(name))
+
+    def _before(self, name: str | None) -> Held | None:
+        """Return what ran before, also where its text is damaged: no new release is to be held up by that."""
+        try:
+            return self._held(name)
+        except ReleaseError as exc:
+            assert name is not None  # noqa: S101  else there was nothing to read
+            self._here.warnings.append(f"{exc}\nhint: quesofiesta fsck --repair")
+            return Held(name, f"{self._here.store.releases}/{name}", Release(self._here.settings.app, ()))
 
     def told(self, state: State, did: str, name: str, label: str, why: str) -> State:
         """Return the state that also says what was done last."""
