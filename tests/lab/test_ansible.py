@@ -154,7 +154,9 @@ def test_by_ansible(master: Master, lab: Lab) -> None:
     assert changed(master.play("--check")) == {(h.name, t) for h in lab.hosts for t in dry}
     assert one.run("ls -d /etc/whiz /var/cache/whiz /usr/bin/whiz 2>/dev/null || true") == ""
     news = changed(master.play())
-    assert news - pulls == {(h.name, t) for h in lab.hosts for t in dry} | {("pi2", THERE), ("pi3", COMES_UP)}
+    resident = {("pi2", COMES_UP), ("pi2", THERE)}  # with the first release at the latest
+    assert len(news & resident) == 1
+    assert news - pulls - resident == {(h.name, t) for h in lab.hosts for t in dry} | {("pi3", COMES_UP)}
     for host in lab.hosts:
         assert yaml.safe_load(host.read("/etc/whiz/node.yaml")) == {"name": host.name, "roles": "camera"}
         assert yaml.safe_load(host.read("/etc/whiz/quesofiesta.yaml")) == master.settings
