@@ -51,6 +51,8 @@ class Master:
         }
         self.env = env | places | {"LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
         self._ssh_reads(f"{home}/.ssh")
+        for host in hosts:  # apt would ask three times, and wait longer each time
+            host.write("/etc/apt/apt.conf.d/90no-network", 'Acquire::Retries "0";\n')
         self.package = built(home / "dist")
         self.settings = self._published()
         words = [str(BIN / "quesofiesta"), "serve", "--repo", str(home / "repo"), "--bind", "10.77.0.1"]
@@ -203,12 +205,7 @@ def test_by_the_script(master: Master, lab: Lab) -> None:
     assert "next: write /etc/whiz/whizzifest" in said
     words += ["--node", str(named), "--quesofiesta", str(given)]
     said = master.run(*words, pi).stdout
-    for line in (
-        "+ written   /etc/whiz/node.yaml",
-        "v1 runs now",
-        "+ started   whiz.service",
-        "next: sudo whiz status",
-    ):
+    for line in ("+ written   /etc/whiz/node.yaml", "v1 runs", "next: sudo whiz status"):
         assert f"\n{line}" in said, said
     assert one.read("/etc/whiz/node.yaml") == "name: attic\n"
     assert one.run("systemctl is-active whiz") == "active\n"
