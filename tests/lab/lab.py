@@ -27,7 +27,8 @@ TOOLS = {
     "ip": "iproute2",
 }
 PACKAGES = (
-    "systemd,systemd-sysv,libpam-systemd,dbus,cron,openssh-server,iproute2,procps,python3,python3-psutil,python3-yaml"
+    "systemd,systemd-sysv,libpam-systemd,dbus,cron,openssh-server,iproute2,procps,sudo,"
+    "python3,python3-psutil,python3-yaml"
 )
 _UNUSED = 30 * 86400.0  # s after which a base of another recipe is removed
 PATIENCE = 60.0  # s that a host may take to come up: twenty times what it takes
@@ -69,9 +70,9 @@ def base() -> tuple[Path, Path]:
 class Host:
     """One host. `root`: its / as seen from here; `address`: where its neighbours find it."""
 
-    def __init__(self, lab: Lab, number: int) -> None:
+    def __init__(self, lab: Lab, number: int, lower: str) -> None:
         self.name, self.address = f"pi{number}", f"10.77.0.{number}"
-        self._lab, self._number = lab, number
+        self._lab, self._number, self._lower = lab, number, lower
         self._dir = f"{lab.dir}/{self.name}"
         self.cgroup = f"/sys/fs/cgroup/whiz-lab-{lab.pid}-{number}"
         self._nspawn: subprocess.Popen[bytes] | None = None
@@ -82,7 +83,7 @@ class Host:
         """Switch it on."""
         lab = self._lab
         with Path(f"{lab.said}/{self.name}").open("ab") as console:
-            words = [str(HERE / "host"), str(self._number), self._dir, f"{lab.project}:{lab.base}", self.cgroup]
+            words = [str(HERE / "host"), str(self._number), self._dir, self._lower, self.cgroup]
             self._nspawn = subprocess.Popen(
                 lab.inside(*words), stdin=subprocess.DEVNULL, stdout=console, stderr=console
             )
@@ -196,9 +197,10 @@ class Lab:
         """Return the words that run a command beside the hosts, where their network is."""
         return ["nsenter", "-t", str(self.pid), "--net", "--mount", "--pid", "--", *argv]
 
-    def __call__(self, n: int) -> list[Host]:
-        """Boot so many more hosts, all at once."""
-        more = [Host(self, len(self.hosts) + i + 2) for i in range(n)]
+    def __call__(self, n: int, *, bare: bool = False) -> list[Host]:
+        """Boot so many more hosts, all at once. `bare`: without whiz, as Debian has them."""
+        lower = str(self.base) if bare else f"{self.project}:{self.base}"
+        more = [Host(self, len(self.hosts) + i + 2, lower) for i in range(n)]
         self.hosts += more
         for host in more:
             host.begin()
@@ -260,6 +262,9 @@ def _build(made: Path, cache: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(made / "key")], check=True)
     inside = """
         set -e
+        apt-get clean
+        apt-get update -qq
+        apt-get install -qq --download-only --no-install-recommends python3-schedule python3-watchdog
         rm -f /etc/ssh/ssh_host_* /etc/machine-id
         ssh-keygen -q -A
         : >/etc/machine-id
@@ -270,7 +275,7 @@ def _build(made: Path, cache: Path) -> None:
           cp /key.pub $home/.ssh/authorized_keys
         done
         chown -R pi: /home/pi/.ssh
-        rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/*
+        echo 'pi ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/010_pi-nopasswd   # as on Raspberry Pi OS
         chmod 755 /
     """
-    subprocess.run(["chroot", str(made), "sh", "-c", inside], check=True)
+    subprocess.run(["chroot", str(made), "sh", "-c", inside], check=True, stdout=subprocess.DEVNULL)
