@@ -27,7 +27,7 @@ try:
     from whiz.world.fleet.known import Known
 except ImportError as exc:
     raise UsageError(
-        f"whiz fleet needs fabric: apt-get install python3-fabric, or pip install 'whiz[master]' ({exc})"
+        f"a fleet needs fabric: apt-get install python3-fabric, or pip install 'whiz[master]' ({exc})"
     ) from exc
 
 if TYPE_CHECKING:
