@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fleet.deploying import Master
 from tests.fleet.sshds import SSHD, Hosts
 
 if TYPE_CHECKING:
@@ -22,3 +23,8 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
     made = Hosts(tmp_path)
     yield made
     made.end()
+
+
+@pytest.fixture
+def master(hosts: Hosts) -> Master:
+    return Master(hosts)

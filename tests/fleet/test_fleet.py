@@ -341,7 +341,7 @@ def test_without_fabric_it_says_what_to_do(tmp_path: Path) -> None:
     words = ["--home", str(tmp_path), "fleet", "check"]
     done = subprocess.run([sys.executable, "-c", code, *words], check=False, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "whiz fleet needs fabric: apt-get install python3-fabric, or pip install 'whiz[master]'" in done.stderr
+    assert "a fleet needs fabric: apt-get install python3-fabric, or pip install 'whiz[master]'" in done.stderr
     assert WHIZ.exists()
 
 

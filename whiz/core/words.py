@@ -74,6 +74,11 @@ def spell_bytes(n: float) -> str:
     return f"{n:.0f} {unit}" if unit == "B" or n >= 100 else f"{n:.1f} {unit}"  # noqa: PLR2004
 
 
+def counted(n: int, what: str) -> str:
+    """Say how many: 1 host, 2 hosts."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def spell_exit(code: int | None) -> str:
     """Say how a process ended: 'exited 1', 'killed by SIGTERM'."""
     if code is None:

@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING
 from whiz.core.errors import UsageError
 from whiz.core.fleet import answers
 from whiz.core.fleet.answers import Fate
-from whiz.core.fleet.select import once, select
 from whiz.core.value import replace
-from whiz.face import render, voice
-from whiz.face.reading import parse_yaml
-from whiz.world.fleet.files import Files
-from whiz.world.home import home
+from whiz.face import hosts, render, voice
 
 if TYPE_CHECKING:
     import argparse
@@ -27,23 +23,22 @@ if TYPE_CHECKING:
 _ACTS = ("apply", "hold", "unhold", "restart", "exec")  # what may go on when we have gone
 _WAIT = 30.0  # s that a whiz there sleeps through short waits, as it would by itself
 _COLOURS = {Fate.OK: "green", Fate.PENDING: "yellow", Fate.BUSY: "yellow", Fate.OFFLINE: "dim"}
-KNOWN = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 INTERRUPTED = 130
 
 
 def carry(args: argparse.Namespace) -> int:
     """Run one action."""
-    fleet = _load(args)
-    chosen, same = once(select(fleet, args.to))
-    for name, first in same:
-        voice.warn(f"{name} is {first} by another name: it is asked once")
+    fleet = hosts.load(args)
+    chosen = hosts.chosen(fleet, args.to)
     if args.action == "hosts":
         return _list(args, fleet, chosen)
     if args.timeout is not None:
         if args.timeout <= 0:
             raise UsageError("--timeout must be more than nothing")
         chosen = tuple(replace(h, timeout=args.timeout) for h in chosen)
-    replies = _ask(args, chosen)
+    ways = hosts.lines()
+    replies = hosts.ask(args, ways, chosen, lambda host: command(args, host))
+    ways.close()
     whiz = {h.name: h.whiz for h in chosen}
     rows = [answers.heard(r) if args.action == "exec" else answers.read(r, whiz[r.host]) for r in replies]
     cut = any(r.fate in (Fate.CUT, Fate.NEVER) for r in rows)
@@ -54,44 +49,11 @@ def carry(args: argparse.Namespace) -> int:
     return code
 
 
-def _load(args: argparse.Namespace) -> Fleet:
-    path = args.fleet or f"{home(getattr(args, 'home', None)).config}/fleet.yaml"
-    fleet = Files(parse_yaml).load(path)
-    for note in fleet.notes:
-        voice.warn(str(note))
-    return fleet
-
-
-def _ask(args: argparse.Namespace, hosts: Sequence[Host]) -> tuple[Reply, ...]:
-    """Ask them all, showing on a terminal how far that is."""
-    from whiz.world.fleet.line import Lines  # noqa: PLC0415  fabric costs a third of a second
-    from whiz.world.fleet.pool import each  # noqa: PLC0415
-
-    lines = Lines(KNOWN)
-    shows = sys.stderr.isatty() and not voice.wants_json(args) and not getattr(args, "quiet", False)
-    done = 0
-
-    def tell(reply: Reply, asked: tuple[str, ...]) -> None:
-        nonlocal done
-        done += 1
-        if shows:
-            text = f"{done} of {len(hosts)} answered, {reply.host} last; waiting for {', '.join(asked) or 'nobody'}"
-            width = shutil.get_terminal_size().columns
-            sys.stderr.write(f"\r\x1b[2K{text[: width - 1]}" if asked else "\r\x1b[2K")
-            sys.stderr.flush()
-
-    replies = each(hosts, lambda turn: lines.run(turn, command(args, turn.host)), tell, args.jobs)
-    if shows:
-        sys.stderr.write("\r\x1b[2K")
-    lines.close()
-    return replies
-
-
 def command(args: argparse.Namespace, host: Host) -> str:
     """Return the line that a shell on the host is given."""
-    root = ["sudo", "-n", "--"] if host.become and host.user != "root" else []
     if args.action == "exec":
         line = args.words[0] if len(args.words) == 1 else shlex.join(args.words)
+        root = hosts.root(host)
         return shlex.join([*root, "sh", "-c", line]) if root else line
     words = [args.action, "--json"]
     if args.action in ("apply", "hold", "unhold", "restart"):
@@ -101,26 +63,23 @@ def command(args: argparse.Namespace, host: Host) -> str:
     if hasattr(args, "lines"):
         words += ["-n", str(args.lines)]
     words += ["--", *args.names] if getattr(args, "names", None) else []
-    whiz = shlex.quote(host.whiz)
-    if host.whiz.startswith("~/"):  # the shell there knows whose home it is
-        whiz = "~/" + shlex.quote(host.whiz[2:])
-    return " ".join([*root, whiz, shlex.join(words)])
+    return hosts.line(host, words)
 
 
-def _list(args: argparse.Namespace, fleet: Fleet, hosts: Sequence[Host]) -> int:
+def _list(args: argparse.Namespace, fleet: Fleet, chosen: Sequence[Host]) -> int:
     """Show who is meant."""
     if voice.wants_json(args):
         shown = [
             {"host": h.name, "address": h.address, "user": h.user or None, "port": h.port, "keys": h.keys}
             | {"jump": [j.place for j in h.jump], "groups": h.groups, "roles": h.roles, "vars": dict(h.variables)}
             | {"whiz": h.whiz, "become": h.become, "timeout": h.timeout}
-            for h in hosts
+            for h in chosen
         ]
         voice.say_json({"hosts": shown, "groups": {g: list(n) for g, n in fleet.groups.items()}, "exit": 0})
         return 0
     rows = [
         (h.name, h.place, ",".join(h.groups) or "-", ",".join(h.roles) or "-", " ".join(j.place for j in h.jump) or "-")
-        for h in hosts
+        for h in chosen
     ]
     voice.say(args, render.table(("HOST", "WHERE", "GROUPS", "ROLES", "BY WAY OF"), rows, colour=render.coloured()))
     return 0

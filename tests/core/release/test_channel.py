@@ -68,7 +68,11 @@ labels = st.sampled_from(["A", "B"])
 every_rule = st.one_of(
     st.builds(Rule, st.sampled_from(["host", "group"]), labels, st.text(max_size=5)),
     st.builds(
-        lambda u, p, s: Rule("rollout", u, permille=p, salt=s), labels, st.integers(0, 1000), st.text(max_size=5)
+        lambda u, p, s, h: Rule("rollout", u, permille=p, salt=s, hosts=tuple(h)),
+        labels,
+        st.integers(0, 1000),
+        st.text(max_size=5),
+        st.lists(st.text(max_size=5), max_size=3),
     ),
 )
 
@@ -95,6 +99,8 @@ def _payload(**changes: Any) -> bytes:
         (_payload(releases={"A": {"id": "a" * 64}}), "'size'"),
         (_payload(rules=[{"use": "A"}]), "'group'"),
         (_payload(rules=[{"use": "A", "rollout": 3}]), "rollout is 3"),
+        (_payload(rules=[{"use": "A", "rollout": {"permille": 1, "salt": "s", "hosts": "x"}}]), "hosts is 'x'"),
+        (_payload(rules=[{"use": "A", "rollout": {"permille": 1, "salt": "s", "hosts": [1]}}]), "hosts is"),
         (_payload(rules=[{"use": "C", "host": "x"}]), "'C', which is none of its releases"),
         (_payload(default="C"), "'C', which is none of its releases"),
     ],

@@ -8,13 +8,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from whiz.core.value import record, value
+from whiz.core.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 FORMAT = 1  # of whiz's JSON, as this whiz reads it
 CODES = {0: "ok", 3: "pending", 75: "busy"}  # what a whiz says by its exit status; the others failed
-_NOT_FOUND, _NOT_RUN = 127, 126  # as shells say it
+ABSENT = (126, 127)  # as shells say that a command is not there
 
 
 class Fate(StrEnum):
@@ -61,7 +62,7 @@ def read(reply: Reply, whiz: str = "whiz") -> Row:
         return _row(reply, reply.fate, reply.why)
     data = _json(reply.out)
     if data is None:
-        return _row(reply, Fate.FAILED, _wordless(reply, whiz))
+        return _row(reply, Fate.FAILED, wordless(reply, whiz))
     if data.get("version") != FORMAT:
         said = f"its whiz speaks format {data.get('version')!r}, this one {FORMAT}: upgrade the older"
         return _row(reply, Fate.FAILED, said)
@@ -102,9 +103,9 @@ def words(data: dict[str, Any], fate: Fate) -> str:
         states = Counter(str(p["state"]) for p in data["programs"])
         return ", ".join(f"{n} {state}" for state, n in states.items()) or "no programs"
     if "programs" in data:
-        return _counted(sum(len(p.get("lines", ())) for p in data["programs"]), "line")
+        return counted(sum(len(p.get("lines", ())) for p in data["programs"]), "line")
     if "history" in data:
-        return _counted(len(data["history"]), "fact")
+        return counted(len(data["history"]), "fact")
     if "findings" in data:
         grades = Counter(str(f.get("grade")) for f in data["findings"])
         worst = [f for f in data["findings"] if f.get("grade") == "trouble"]
@@ -126,7 +127,7 @@ def summary(rows: Iterable[Row]) -> str:
     """Say in one line how it went."""
     fates = Counter(r.fate for r in rows)
     told = ", ".join(f"{fates[f]} {f}" for f in Fate if fates[f])
-    return f"{_counted(sum(fates.values()), 'host')}: {told}"
+    return f"{counted(sum(fates.values()), 'host')}: {told}"
 
 
 def interrupted(rows: Iterable[Row], *, acts: bool) -> str:
@@ -139,10 +140,6 @@ def interrupted(rows: Iterable[Row], *, acts: bool) -> str:
     return f"interrupted: {answered} answered, {cut} {was} asked{then}, {never} not asked"
 
 
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
 def _row(reply: Reply, fate: Fate, says: str, data: dict[str, Any] | None = None) -> Row:
     return Row(host=reply.host, fate=fate, says=printable(says), exit=reply.exit, data=data, seconds=reply.seconds)
 
@@ -153,24 +150,32 @@ def printable(text: str) -> str:
 
 
 def _json(text: str) -> dict[str, Any] | None:
-    """Return the last line that is an answer of whiz: what a login prints of itself may stand before it."""
-    for line in reversed(text.splitlines()):
+    """Return the last line that is an answer of whiz."""
+    return next(_answers(reversed(text.splitlines())), None)
+
+
+def said(text: str) -> list[dict[str, Any]]:
+    """Return every line that is an answer of whiz: what a login prints of itself may stand between them."""
+    return list(_answers(text.splitlines()))
+
+
+def _answers(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
         if line.startswith("{"):
             try:
                 held = json.loads(line)
             except (ValueError, RecursionError):
                 continue
             if isinstance(held, dict) and "version" in held:
-                return held
-    return None
+                yield held
 
 
-def _wordless(reply: Reply, whiz: str) -> str:
+def wordless(reply: Reply, whiz: str) -> str:
     """Say why an answer cannot be read."""
     last = next((line.strip() for line in reversed(reply.err.splitlines()) if line.strip()), "")
     if reply.cut:
         return "it said more than is read, and not what whiz says"
-    if reply.exit in (_NOT_FOUND, _NOT_RUN) or (last.startswith("sudo:") and "command not found" in last):
+    if reply.exit in ABSENT or (last.startswith("sudo:") and "command not found" in last):
         return f"there is no {whiz}: install whiz, or say where it is (whiz:)"
     if last.startswith("sudo:"):
         return f"{last} (become needs sudo without a password)"

@@ -29,13 +29,14 @@ class Offer:
 
 @value
 class Rule:
-    """Who gets what. `kind`: host, group (`who` says which) or rollout (`permille` of all, by `salt`)."""
+    """Who gets what. `kind`: host, group (`who` says which) or rollout (`permille` of all or of `hosts`, by `salt`)."""
 
     kind: str
     use: str  # the label of a release
     who: str = ""
     permille: int = 0
     salt: str = ""
+    hosts: tuple[str, ...] = ()  # of a rollout: only these; none: all
 
 
 @record
@@ -65,14 +66,25 @@ def bucket(salt: str, host: str) -> int:
 
 
 def wanted(channel: Channel, host: str, groups: Iterable[str]) -> str:
-    """Return the label of what a host is to run: by host before group before rollout, in each the first that fits."""
+    """Return the label of what a host is to run."""
+    rule = ruling(channel, host, groups)
+    return channel.default if rule is None else rule.use
+
+
+def ruling(channel: Channel, host: str, groups: Iterable[str]) -> Rule | None:
+    """Return the rule that holds for a host: by host before group before rollout, in each the first that fits."""
     groups = frozenset(groups)
     for kind in ("host", "group", "rollout"):
         for rule in channel.rules:
-            fits = {"host": rule.who == host, "group": rule.who in groups}.get(kind)
-            if rule.kind == kind and (fits if fits is not None else bucket(rule.salt, host) < rule.permille):
-                return rule.use
-    return channel.default
+            if rule.kind == kind and _fits(rule, host, groups):
+                return rule
+    return None
+
+
+def _fits(rule: Rule, host: str, groups: frozenset[str]) -> bool:
+    if rule.kind == "rollout":
+        return (not rule.hosts or host in rule.hosts) and bucket(rule.salt, host) < rule.permille
+    return rule.who == host if rule.kind == "host" else rule.who in groups
 
 
 def dump(channel: Channel) -> bytes:
@@ -87,7 +99,8 @@ def dump(channel: Channel) -> bytes:
 
 def _rule_out(rule: Rule) -> dict[str, object]:
     if rule.kind == "rollout":
-        return {"rollout": {"permille": rule.permille, "salt": rule.salt}, "use": rule.use}
+        wave: dict[str, object] = {"permille": rule.permille, "salt": rule.salt}
+        return {"rollout": wave | ({"hosts": list(rule.hosts)} if rule.hosts else {}), "use": rule.use}
     return {rule.kind: rule.who, "use": rule.use}
 
 
@@ -143,6 +156,9 @@ def _rule(held: dict[str, object]) -> Rule:
         wave = held["rollout"]
         if not isinstance(wave, dict):
             raise TypeError(f"rollout is {wave!r}")
-        return Rule("rollout", use, permille=int(wave["permille"]), salt=str(wave["salt"]))
+        hosts = wave.get("hosts", [])
+        if not isinstance(hosts, list) or not all(isinstance(h, str) for h in hosts):
+            raise TypeError(f"hosts is {hosts!r}")
+        return Rule("rollout", use, permille=int(wave["permille"]), salt=str(wave["salt"]), hosts=tuple(hosts))
     kind = "host" if "host" in held else "group"
     return Rule(kind, use, str(held[kind]))

@@ -11,6 +11,8 @@ from whiz.core.value import record, replace
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+ALL = 1000  # permille
+
 
 @record
 class Issue:
@@ -49,6 +51,30 @@ def offered(channel: Channel, label: str, offer: Offer, issue: Issue) -> Channel
     """Offer a release to all; waves of earlier ones are over, what hosts and groups are told stays."""
     rules = tuple(r for r in channel.rules if r.kind != "rollout")
     return issued(replace(channel, releases=_with(channel, label, offer), default=label, rules=rules), issue)
+
+
+def rolled(channel: Channel, offer: Offer, rule: Rule, issue: Issue) -> Channel:
+    """Offer a release to whom a rollout covers. Earlier rollouts stay behind it; at the end they lose its hosts."""
+    rules = [r for r in channel.rules if not same(r, rule)]
+    if rule.permille == ALL:
+        left = [replace(r, hosts=tuple(h for h in r.hosts if h not in rule.hosts)) if r.hosts else r for r in rules]
+        rules = [new for old, new in zip(rules, left, strict=True) if new.hosts or not old.hosts]
+    first = next((i for i, r in enumerate(rules) if r.kind == "rollout"), len(rules))
+    rules.insert(first, rule)
+    return issued(replace(channel, releases=_with(channel, rule.use, offer), rules=tuple(rules)), issue)
+
+
+def same(one: Rule, other: Rule) -> bool:
+    """Whether both are waves of one release to the same hosts."""
+    return (one.kind, one.salt, one.hosts) == (other.kind, other.salt, other.hosts)
+
+
+def restored(channel: Channel, before: Channel, issue: Issue) -> Channel:
+    """Offer what was offered before, by default and by rollouts; what hosts and groups are told since then stays."""
+    rules = [r for r in channel.rules if r.kind != "rollout"] + [r for r in before.rules if r.kind == "rollout"]
+    releases = dict(before.releases) | dict(channel.releases)
+    said = replace(channel, releases=tuple(releases.items()), default=before.default, rules=tuple(rules))
+    return issued(said, issue)
 
 
 def pinned(channel: Channel, host: str, label: str, offer: Offer, issue: Issue) -> Channel:

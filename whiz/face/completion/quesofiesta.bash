@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/quesofiesta
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_quesofiesta_subparsers=(init build publish verify diff history rollback pin unpin promote gc bundle serve rotate pull status fsck completion)
+_shtab_quesofiesta_subparsers=(init build publish verify diff history rollback pin unpin promote gc bundle serve rotate deploy pull status fsck completion)
 
 _shtab_quesofiesta_init_option_strings=(-h --help --json -q --quiet -v --verbose --app --keys --root-key --key --release-key --channel-key)
 _shtab_quesofiesta_build_option_strings=(-h --help --json -q --quiet -v --verbose --repo --preflight --health --exclude --allow --large)
@@ -21,6 +21,7 @@ _shtab_quesofiesta_gc_option_strings=(-h --help --json -q --quiet -v --verbose -
 _shtab_quesofiesta_bundle_option_strings=(-h --help --json -q --quiet -v --verbose --repo --channel)
 _shtab_quesofiesta_serve_option_strings=(-h --help --json -q --quiet -v --verbose --repo --port --bind)
 _shtab_quesofiesta_rotate_option_strings=(-h --help --json -q --quiet -v --verbose --repo --keys --root-key --key --release-key --channel-key --new-key --new-root-key)
+_shtab_quesofiesta_deploy_option_strings=(-h --help --json -q --quiet -v --verbose --repo --keys --preflight --health --exclude --allow --large --label --channel -m --note --fleet --to --canary --soak --abort-at --dry-run -j --jobs --timeout)
 _shtab_quesofiesta_pull_option_strings=(-h --help --json -q --quiet -v --verbose --home --wait --dry-run --force)
 _shtab_quesofiesta_status_option_strings=(-h --help --json -q --quiet -v --verbose --home)
 _shtab_quesofiesta_fsck_option_strings=(-h --help --json -q --quiet -v --verbose --home --wait --repair)
@@ -30,7 +31,7 @@ _shtab_quesofiesta_option_strings=(-h --help --version --json -q --quiet -v --ve
 
 
 _shtab_quesofiesta_completion_pos_0_choices=(bash zsh)
-_shtab_quesofiesta_pos_0_choices=(init build publish verify diff history rollback pin unpin promote gc bundle serve rotate pull status fsck completion)
+_shtab_quesofiesta_pos_0_choices=(init build publish verify diff history rollback pin unpin promote gc bundle serve rotate deploy pull status fsck completion)
 
 _shtab_quesofiesta_init__h_nargs=0
 _shtab_quesofiesta_init___help_nargs=0
@@ -133,6 +134,14 @@ _shtab_quesofiesta_rotate__v_nargs=0
 _shtab_quesofiesta_rotate___verbose_nargs=0
 _shtab_quesofiesta_rotate___new_key_nargs=0
 _shtab_quesofiesta_rotate___new_root_key_nargs=0
+_shtab_quesofiesta_deploy__h_nargs=0
+_shtab_quesofiesta_deploy___help_nargs=0
+_shtab_quesofiesta_deploy___json_nargs=0
+_shtab_quesofiesta_deploy__q_nargs=0
+_shtab_quesofiesta_deploy___quiet_nargs=0
+_shtab_quesofiesta_deploy__v_nargs=0
+_shtab_quesofiesta_deploy___verbose_nargs=0
+_shtab_quesofiesta_deploy___dry_run_nargs=0
 _shtab_quesofiesta_pull__h_nargs=0
 _shtab_quesofiesta_pull___help_nargs=0
 _shtab_quesofiesta_pull___json_nargs=0

@@ -13,6 +13,7 @@ _shtab_quesofiesta_commands() {
     build:'Read the whole directory and say which release it would be: its id, its files and bytes,'
     bundle:'Write the repository'"'"'s files for what one channel offers into one file; nodes take it as'
     completion:examples:
+    deploy:'Ask the hosts of fleet.yaml over ssh how they are, publish a release of the directory,'
     diff:'Name releases by label, by the beginning of their id, or give a directory.'
     fsck:'Compare objects and releases with what was signed; --repair fetches anew what is damaged.'
     gc:'Keep all that a channel offers, and what the newest --keep entries of each history did;'
@@ -83,6 +84,35 @@ _shtab_quesofiesta_completion_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_quesofiesta_completion_defaults_added=0
+
+_shtab_quesofiesta_deploy_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[print JSON, with a version number]"
+  {-q,--quiet}"[print problems only]"
+  {-v,--verbose}"[log what is done to stderr]"
+  "--repo[the repository (default\: this directory or the nearest above it)]:DIR:"
+  "--keys[where keys lie (default\: \~\/.config\/whiz\/keys\/REPOSITORY)]:DIR:"
+  "--preflight[run in the new release before nodes switch to it]:COMMAND:"
+  "--health[run after they did\; failing turns them back]:COMMAND:"
+  "*--exclude[leave out such paths (\*.o, tests)]:PATTERN:"
+  "*--allow[take such paths though they look secret or large]:PATTERN:"
+  "--large[what counts as large (default\: 50MB)]:SIZE:"
+  "--label[its name (default\: date and number\: 2026-11-25.1)]:LABEL:"
+  "--channel[which channel (default\: stable)]:NAME:"
+  {-m,--note}"[what is to be known of it]:NOTE:"
+  "--fleet[fleet.yaml, an Ansible inventory or an ssh config (default\: fleet.yaml)]:FILE:"
+  "--to[hosts, groups, globs\: cameras,pi7\:\!attic (default\: all)]:WHOM:"
+  "--canary[in waves\: 1\%,10\%,100\% (default\: to all at once)]:SHARES:"
+  "--soak[after a wave, look at it again then (default\: 1m)]:S:"
+  "--abort-at[take it back when more hosts fail (default\: 2\%)]:SHARE:"
+  "--dry-run[say what would happen\; change nothing, here or there]"
+  {-j,--jobs}"[how many hosts at once (default\: 32)]:N:"
+  "--timeout[what a host\'s pull may take (default\: 10m)]:S:"
+  ":what was built:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_quesofiesta_deploy_defaults_added=0
 
 _shtab_quesofiesta_diff_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -324,6 +354,7 @@ _shtab_quesofiesta() {
         build) _arguments -C -s $_shtab_quesofiesta_build_options ;;
         bundle) _arguments -C -s $_shtab_quesofiesta_bundle_options ;;
         completion) _arguments -C -s $_shtab_quesofiesta_completion_options ;;
+        deploy) _arguments -C -s $_shtab_quesofiesta_deploy_options ;;
         diff) _arguments -C -s $_shtab_quesofiesta_diff_options ;;
         fsck) _arguments -C -s $_shtab_quesofiesta_fsck_options ;;
         gc) _arguments -C -s $_shtab_quesofiesta_gc_options ;;

@@ -22,6 +22,7 @@ examples:
   quesofiesta init /srv/camera --app camera        once: a repository and its keys
   quesofiesta build ./dist                         what a release of it would be
   quesofiesta publish ./dist --repo /srv/camera -m "faster start"
+  quesofiesta deploy ./dist --repo /srv/camera     and have a fleet pull it now
   quesofiesta rollback --repo /srv/camera          offer the one before again
   quesofiesta serve --repo /srv/camera             hand it out on this network
   quesofiesta pull                                 on a node: get it
@@ -171,6 +172,25 @@ examples:
 """,
     ),
 }
+DEPLOY: dict[str, tuple[str, str]] = {
+    "deploy": (
+        "bring a release to a fleet: publish it, and have the hosts pull it now",
+        """\
+Ask the hosts of fleet.yaml over ssh how they are, publish a release of the directory,
+have them pull it, and say what became of each. Hosts that are off catch up at their next
+pull. With --canary the channel offers it to some hosts first; after each wave they are
+looked at again, and when more fail than --abort-at allows, what was offered before is
+offered again, and who was updated goes back. Cut off, the same command goes on.
+
+examples:
+  quesofiesta deploy ./dist --dry-run
+  quesofiesta deploy ./dist --canary 1%,10%,100% --soak 10m -m "faster start"
+  quesofiesta deploy ./dist --to cameras
+
+exit status 3 also: a mirror has not got it yet; 130: Ctrl-C, and what is offered is said
+""",
+    ),
+}
 NODE: dict[str, tuple[str, str]] = {
     "pull": (
         "bring this node to the release that it is to run",
@@ -217,7 +237,7 @@ examples:
 """,
     ),
 }
-ROOMS = {"master": MASTER, "node": NODE, "shells": SHELLS}
+ROOMS = {"master": MASTER, "deploy": DEPLOY, "node": NODE, "shells": SHELLS}
 COMMANDS = {name: said for held in ROOMS.values() for name, said in held.items()}
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import shlex
-import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from whiz.core.errors import UsageError
 from whiz.core.release import release as releases
 from whiz.core.release import trust
-from whiz.core.release.release import Release, ReleaseError
+from whiz.core.release.release import Release
 from whiz.core.shape import good_name
 from whiz.core.words import spell_bytes
 from whiz.face import voice
-from whiz.face.quesofiesta import told
+from whiz.face.quesofiesta import sources, told
 from whiz.world.release import keys, objects, repository, tree
-from whiz.world.release.publishing import Publisher, after, begin
+from whiz.world.release.publishing import after, begin
 from whiz.world.release.repository import Repository
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
     from whiz.core.release.channel import Channel
     from whiz.core.release.trust import Root
-    from whiz.world.release.tree import Tree
 
 
 def init(args: argparse.Namespace) -> int:
@@ -40,22 +37,22 @@ def init(args: argparse.Namespace) -> int:
             raise UsageError(f"{args.app!r} cannot name an app: letters, digits, '.', '_' and '-' can")
         repository.refuse_occupied(path)
         name = os.urandom(8).hex()
-        folder = _outside(path, _key_folder(args, name))
+        folder = _outside(path, sources.key_folder(args, name))
         held = keys.gather(folder, args.app, _given(args), new=("root", "publish"))
         root = trust.Root(repo=name, app=args.app, version=1, keys=tuple(held.items()))
-        begin(path, root, _folders(folder))
+        begin(path, root, sources.folders(folder))
     if voice.wants_json(args):
         voice.say_json({"repo": root.repo, "app": root.app, "path": path, "keys": dict(root.keys)})
     else:
-        print(told.settings(root, path, _key_folder(args, root.repo)), end="")  # noqa: T201
+        print(told.settings(root, path, sources.key_folder(args, root.repo)), end="")  # noqa: T201
     return 0
 
 
 def build(args: argparse.Namespace) -> int:
     """Say what a release of a directory would be."""
-    found = _repository(args, need=False)
-    held = _tree(args)
-    release = _release(args, held, found.root().app if found else "")
+    found = sources.near(args, need=False)
+    held = sources.read(args)
+    release = sources.release(args, held, found.root().app if found else "")
     name = releases.name_of(releases.dump(release)) if found else None
     sizes = release.objects
     new = objects.missing(found.path, sizes) if found else list(sizes)
@@ -73,11 +70,11 @@ def build(args: argparse.Namespace) -> int:
 
 def publish(args: argparse.Namespace) -> int:
     """Make a release of a directory and offer it to all."""
-    found = _existing(args)
+    found = sources.existing(args)
     root = found.root()
-    held = _tree(args)
-    done = _publisher(args, found).publish(
-        _release(args, held, root.app), held, args.channel, args.label, args.note, told.progress(args, "stored")
+    held = sources.read(args)
+    done = sources.publisher(args, found).publish(
+        sources.release(args, held, root.app), held, args.channel, args.label, args.note, told.progress(args, "stored")
     )
     if voice.wants_json(args):
         voice.say_json(told.published(done))
@@ -93,7 +90,7 @@ def verify(args: argparse.Namespace) -> int:
     """Read and check all of a repository."""
     from whiz.world.release.checking import check  # noqa: PLC0415
 
-    found = _existing(args)
+    found = sources.existing(args)
     checked = check(found, told.progress(args, "checked"))
     if voice.wants_json(args):
         said = {"releases": checked.releases, "objects": checked.objects, "spare": checked.spare}
@@ -108,7 +105,7 @@ def verify(args: argparse.Namespace) -> int:
 
 def diff(args: argparse.Namespace) -> int:
     """Say what differs between two releases."""
-    found = _existing(args)
+    found = sources.existing(args)
     old, new = (_either(found, word) for word in (args.old, args.new))
     changes = releases.changed(old.entries, new.entries)
     here = old.objects
@@ -127,8 +124,8 @@ def diff(args: argparse.Namespace) -> int:
 
 def history(args: argparse.Namespace) -> int:
     """Print what was published in a channel."""
-    found = _existing(args)
-    _publisher(args, found).known(args.channel)
+    found = sources.existing(args)
+    sources.publisher(args, found).known(args.channel)
     held = found.history(args.channel, args.lines)
     if voice.wants_json(args):
         voice.say_json({"channel": args.channel, "history": [told.entry(c) for c in held]})
@@ -140,38 +137,41 @@ def history(args: argparse.Namespace) -> int:
 
 def rollback(args: argparse.Namespace) -> int:
     """Offer an earlier release again."""
-    found = _existing(args)
-    master = _publisher(args, found)
+    found = sources.existing(args)
+    master = sources.publisher(args, found)
     now = master.known(args.channel)
+    waves = sorted({r.use for r in now.rules if r.kind == "rollout"})
     if args.label:
         label, name = found.find(args.label)
+    elif waves:  # what was offered to a part is what is taken back
+        label, name = now.default, now.offer(now.default).id
     else:
         label, name = _before(found, now)
-    said = master.offer(args.channel, label, name, args.note or f"rollback from {now.default}")
+    said = master.offer(args.channel, label, name, args.note or f"rollback from {', '.join(waves) or now.default}")
     return _said(args, said, f"{args.channel} offers {label} ({name[:12]}) again, number {said.seq}")
 
 
 def pin(args: argparse.Namespace) -> int:
     """Have a host run one release."""
-    found = _existing(args)
+    found = sources.existing(args)
     if not good_name(args.host):
         raise UsageError(f"{args.host!r} cannot name a host: letters, digits, '.', '_' and '-' can")
     label, name = found.find(args.release)
-    said = _publisher(args, found).pin(args.channel, args.host, label, name, args.note or f"pin {args.host}")
+    said = sources.publisher(args, found).pin(args.channel, args.host, label, name, args.note or f"pin {args.host}")
     return _said(args, said, f"{args.host} is to run {label} ({name[:12]}) whatever {args.channel} offers")
 
 
 def unpin(args: argparse.Namespace) -> int:
     """Let a host run what is offered to all."""
-    found = _existing(args)
-    said = _publisher(args, found).unpin(args.channel, args.host, args.note or f"unpin {args.host}")
+    found = sources.existing(args)
+    said = sources.publisher(args, found).unpin(args.channel, args.host, args.note or f"unpin {args.host}")
     return _said(args, said, f"{args.host} is to run what {args.channel} offers: {said.default}")
 
 
 def promote(args: argparse.Namespace) -> int:
     """Offer in one channel what another offers."""
-    found = _existing(args)
-    master = _publisher(args, found)
+    found = sources.existing(args)
+    master = sources.publisher(args, found)
     source = master.known(args.source)
     name = source.offer(source.default).id
     said = master.offer(args.target, source.default, name, args.note or f"promoted from {args.source}")
@@ -182,7 +182,7 @@ def gc(args: argparse.Namespace) -> int:
     """Remove what is not needed."""
     from whiz.world.release.pruning import prune  # noqa: PLC0415
 
-    gone = prune(_existing(args), args.keep, dry=args.dry_run)
+    gone = prune(sources.existing(args), args.keep, dry=args.dry_run)
     said: dict[str, object] = {"kept": gone.kept, "releases": gone.releases, "objects": gone.objects}
     if voice.wants_json(args):
         voice.say_json(said | {"packs": gone.packs, "bytes": gone.bytes, "dry_run": args.dry_run})
@@ -195,7 +195,7 @@ def bundle(args: argparse.Namespace) -> int:
     """Write one file for a USB stick."""
     from whiz.world.release.bundle import write  # noqa: PLC0415
 
-    size = write(_existing(args), args.channel, args.file)
+    size = write(sources.existing(args), args.channel, args.file)
     if voice.wants_json(args):
         voice.say_json({"file": os.path.abspath(args.file), "size": size})
     address = f"bundle://{quote(os.path.abspath(args.file))}"
@@ -207,7 +207,7 @@ def serve(args: argparse.Namespace) -> int:
     """Hand the repository out until interrupted."""
     from whiz.world.release.serve import Server  # noqa: PLC0415
 
-    found = _existing(args)
+    found = sources.existing(args)
     found.root()
     try:
         server = Server(found.path, args.bind, args.port)
@@ -231,15 +231,15 @@ def serve(args: argparse.Namespace) -> int:
 
 def rotate(args: argparse.Namespace) -> int:
     """Change who may sign."""
-    found = _existing(args)
-    folder = _outside(found.path, _key_folder(args, found.root().repo))
+    found = sources.existing(args)
+    folder = _outside(found.path, sources.key_folder(args, found.root().repo))
 
     def follow(root: Root) -> Root:
         asked = [what for what, wanted in (("root", args.new_root_key), ("publish", args.new_key)) if wanted]
         new = tuple(f"{what}-{root.version + 1}" for what in asked)
         return after(root, keys.gather(folder, root.app, _given(args), new=new, whole=False))
 
-    following = _publisher(args, found).rotate(follow)
+    following = sources.publisher(args, found).rotate(follow)
     if voice.wants_json(args):
         voice.say_json({"version": following.version, "keys": dict(following.keys)})
     for role in trust.ROLES:
@@ -259,62 +259,12 @@ def _given(args: argparse.Namespace) -> dict[str, list[str]]:
     }
 
 
-def _key_folder(args: argparse.Namespace, repo: str) -> str:
-    given: str = args.keys
-    return os.path.abspath(given or os.path.expanduser(f"~/.config/whiz/keys/{repo}"))
-
-
 def _outside(path: str, folder: str) -> str:
     """Return the directory of the keys; raise UsageError where it is in the repository."""
     real = os.path.realpath(path)
     if os.path.commonpath([real, os.path.realpath(folder)]) == real:
         raise UsageError(f"{folder} lies inside the repository, which is handed out\nhint: --keys DIR outside of it")
     return folder
-
-
-def _folders(folder: str) -> tuple[str, ...]:
-    return folder, os.path.expanduser("~/.ssh")
-
-
-def _repository(args: argparse.Namespace, *, need: bool) -> Repository | None:
-    path: str | None = args.repo or repository.nearest(".")
-    if path is None and need:
-        raise UsageError("no repository is here or above\nhint: --repo DIR, or quesofiesta init DIR --app NAME")
-    return Repository(path) if path else None
-
-
-def _existing(args: argparse.Namespace) -> Repository:
-    found = _repository(args, need=True)
-    assert found is not None  # noqa: S101  it was needed
-    found.root()
-    return found
-
-
-def _publisher(args: argparse.Namespace, found: Repository) -> Publisher:
-    folder = _key_folder(args, found.root().repo) if hasattr(args, "keys") else ""
-    if hasattr(args, "note") and (line := told.clock_line(found.channel(getattr(args, "channel", "") or args.target))):
-        voice.warn(line)
-    return Publisher(found, _folders(folder), time.time)
-
-
-def _tree(args: argparse.Namespace) -> Tree:
-    """Read the source; tell what is doubtful in it."""
-    taste = tree.Taste(exclude=tuple(args.exclude), allow=tuple(args.allow), large=args.large)
-    read = told.progress(args, "read")
-    held = tree.read(args.source, taste, lambda files, _bytes: read(files))
-    if not held.entries:
-        raise ReleaseError(f"{args.source} is empty: a release has at least one file")
-    for line in told.doubts(held):
-        voice.warn(line)
-    return held
-
-
-def _release(args: argparse.Namespace, held: Tree, app: str) -> Release:
-    try:
-        commands = [tuple(shlex.split(text)) for text in (args.preflight, args.health)]
-    except ValueError as exc:
-        raise UsageError(f"--preflight or --health: {exc}") from exc
-    return Release(app, held.entries, *commands)
 
 
 def _either(found: Repository, word: str) -> Release:

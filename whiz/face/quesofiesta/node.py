@@ -51,11 +51,13 @@ def pull(args: argparse.Namespace) -> int:
 def _pulled(args: argparse.Namespace, node: Node) -> int:
     from whiz.world.release.pull import Pull  # noqa: PLC0415  status needs none of it
 
-    done = Pull(node.here(args), dry_run=args.dry_run, force=args.force).run()
+    here = node.here(args)
+    done = Pull(here, dry_run=args.dry_run, force=args.force).run()
     for text in done.warnings:
         voice.warn(text)
     if voice.wants_json(args):
         said = {"did": done.did, "exit": done.code, "id": done.release, "label": done.label, "words": done.words}
+        said |= {"why": done.why, "host": here.host, "seq": node.store.state().seq}
         voice.say_json({**said, "fetched": done.fetched, "warnings": list(done.warnings)})
     elif done.did in ("bad", "back") and done.words not in done.warnings:
         voice.warn(done.words)
@@ -75,7 +77,9 @@ def status(args: argparse.Namespace) -> int:
     state = store.state()
     current, previous = store.pointed("current"), store.pointed("previous")
     failed = _failed(notes.get("failed"))
+    name, groups = node.identity()
     said: dict[str, object] = {"app": node.settings.app, "channel": node.settings.channel, "seq": state.seq}
+    said |= {"repo": node.settings.repo, "host": name, "groups": groups}
     said |= {"current": current, "there": store.has(current), "previous": previous, "releases": store.ids()}
     said["trial"] = state.trial and {"id": state.trial.id, "label": state.trial.label, "attempts": state.trial.attempts}
     said["bad"] = [{"id": b.id, "label": b.label, "why": b.why} for b in state.bad]
@@ -154,16 +158,21 @@ class Node:
         self.store = Store(f"{self.home.state}/apps/{self.settings.app}")
         self.notes = Notes(self.home.run, self.settings.app)
 
+    def identity(self) -> tuple[str, tuple[str, ...]]:
+        """Return the name and the roles of this node: by these, channels tell it what to run."""
+        name, roles = _identity(self._files[1])
+        return name or os.uname().nodename, roles
+
     def here(self, args: argparse.Namespace) -> Here:
         """Return what a pull stands on."""
         from whiz.world.release.ground import Here as Ground  # noqa: PLC0415  status needs none of it
 
-        name, roles = _identity(self._files[1])
+        name, roles = self.identity()
         return Ground(
             settings=self.settings,
             store=self.store,
             notes=self.notes,
-            host=name or os.uname().nodename,
+            host=name,
             groups=roles,
             stamp=self.stamp,
             gate=_gate(self),

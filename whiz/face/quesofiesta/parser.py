@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from whiz import __version__
 from whiz.core.words import size
 from whiz.face.parser import Help, Parser, count, seconds
-from whiz.face.quesofiesta.helptext import COMMANDS, EXAMPLES, EXIT_CODES, MAIN, MASTER, SHELLS
+from whiz.face.quesofiesta.helptext import COMMANDS, EXAMPLES, EXIT_CODES, MAIN, NODE, SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _PORT = 8088
 _NOTE = 1000  # characters: a channel says it to every node
-_BUILDS = ("build", "publish")
-_CHANGES = ("publish", "rollback", "pin", "unpin", "promote")
-_CHANNEL = ("publish", "history", "rollback", "pin", "unpin", "bundle")
+_BUILDS = ("build", "publish", "deploy")
+_CHANGES = ("publish", "deploy", "rollback", "pin", "unpin", "promote")
+_CHANNEL = ("publish", "deploy", "history", "rollback", "pin", "unpin", "bundle")
 
 
 def _bytes(text: str) -> int:
@@ -65,13 +65,27 @@ def _master(name: str, add: Add) -> None:
         add("--new-root-key", action="store_true", help="make a new root key")
     if name in _BUILDS:
         _building(add)
-    if name == "publish":
+    if name in ("publish", "deploy"):
         add("--label", metavar="LABEL", default="", help="its name (default: date and number: 2026-11-25.1)")
     if name in _CHANNEL:
         add("--channel", metavar="NAME", default="stable", help="which channel (default: stable)")
     if name in _CHANGES:
         add("-m", "--note", metavar="NOTE", type=_note, default="", help="what is to be known of it")
+    if name == "deploy":
+        _deploying(add)
     _rest(name, add)
+
+
+def _deploying(add: Add) -> None:
+    """Add what says to whom a release is brought, and how."""
+    add("--fleet", metavar="FILE", help="fleet.yaml, an Ansible inventory or an ssh config (default: fleet.yaml)")
+    add("--to", metavar="WHOM", default="all", help="hosts, groups, globs: cameras,pi7:!attic (default: all)")
+    add("--canary", metavar="SHARES", default="100%", help="in waves: 1%%,10%%,100%% (default: to all at once)")
+    add("--soak", metavar="S", type=seconds, default=60.0, help="after a wave, look at it again then (default: 1m)")
+    add("--abort-at", metavar="SHARE", default="2%", help="take it back when more hosts fail (default: 2%%)")
+    add("--dry-run", action="store_true", help="say what would happen; change nothing, here or there")
+    add("-j", "--jobs", metavar="N", type=count, default=32, help="how many hosts at once (default: 32)")
+    add("--timeout", metavar="S", type=seconds, default=600.0, help="what a host's pull may take (default: 10m)")
 
 
 def _building(add: Add) -> None:
@@ -141,5 +155,5 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         if name in SHELLS:
             sub.add_argument("shell", choices=("bash", "zsh"))
             continue
-        (_master if name in MASTER else _node)(name, sub.add_argument)
+        (_node if name in NODE else _master)(name, sub.add_argument)
     return parser

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from whiz.core.release.publish import ALL
 from whiz.core.words import spell_bytes
 from whiz.face import voice
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator
 
-    from whiz.core.release.channel import Channel
+    from whiz.core.release.channel import Channel, Rule
     from whiz.core.release.release import Entry
     from whiz.core.release.trust import Root
     from whiz.world.release.publishing import Done
@@ -89,15 +90,28 @@ def entry(said: Channel) -> dict[str, object]:
     """Return what a channel said for JSON."""
     held: dict[str, object] = {"seq": said.seq, "issued": said.issued, "expires": said.expires, "by": said.by}
     held |= {"note": said.note, "label": said.default, "id": said.offer(said.default).id}
+    held["rollouts"] = [{"label": r.use, "permille": r.permille, "hosts": list(r.hosts)} for r in _rollouts(said)]
     return held | {"pins": {r.who: r.use for r in said.rules if r.kind == "host"}}
+
+
+def _rollouts(said: Channel) -> list[Rule]:
+    return [r for r in said.rules if r.kind == "rollout"]
+
+
+def _part(rule: Rule) -> str:
+    """Say what a part of the hosts is offered."""
+    share = "" if rule.permille == ALL else f"{rule.permille / 10:g} %"
+    whom = f"{len(rule.hosts)} host{'s' * (len(rule.hosts) != 1)}" if rule.hosts else "hosts"
+    return f"{rule.use} to {f'{share} of ' * bool(share)}{whom}"
 
 
 def history_lines(held: Iterable[Channel]) -> Iterator[str]:
     """Yield a table of what a channel said."""
-    rows = [("NUMBER", "WHEN", "LABEL", "RELEASE", "BY", "NOTE")]
+    rows = [("NUMBER", "WHEN", "LABEL", "RELEASE", "BY", "NOTE")]  # what all are offered
     for c in held:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(c.issued))
-        rows.append((str(c.seq), when, c.default, c.offer(c.default).id[:12], c.by, c.note))
+        parts = "".join(f" [{_part(r)}]" for r in _rollouts(c))
+        rows.append((str(c.seq), when, c.default, c.offer(c.default).id[:12], c.by, f"{c.note}{parts}".strip()))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()

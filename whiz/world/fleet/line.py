@@ -27,7 +27,7 @@ try:
     from whiz.world.fleet.known import Known
 except ImportError as exc:
     raise UsageError(
-        f"whiz fleet needs fabric: apt-get install python3-fabric, or pip install 'whiz[master]' ({exc})"
+        f"a fleet needs fabric: apt-get install python3-fabric, or pip install 'whiz[master]' ({exc})"
     ) from exc
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 
 MOST = 8 * 2**20  # bytes of output that are kept of one host; beyond them we hang up
 _PIECE = 32768
+_ALIVE = (  # s, s, times: half a minute after a host is gone, who waits for it hears so
+    ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 10),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPINTVL), 5),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPCNT), 4),
+)
 _PROHIBITED = 1  # RFC 4254, 5.1: the jump host forwards nothing
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it prints what we tell in our own words
@@ -173,12 +179,15 @@ def _print(key: paramiko.PKey) -> str:
 def _dial(host: Host, seconds: float) -> socket.socket:
     """Return a TCP connection."""
     try:
-        return socket.create_connection((host.address, host.port), timeout=seconds)
+        sock = socket.create_connection((host.address, host.port), timeout=seconds)
     except socket.gaierror as exc:
         raise Offline(f"no address for {host.address}: {exc.strerror}") from exc
     except (OSError, UnicodeError) as exc:
         ours = isinstance(exc, OSError) and exc.errno in (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM)
         raise (Refused if ours else Offline)(_said(exc)) from exc
+    for option, value in _ALIVE:
+        sock.setsockopt(*option, value)
+    return sock
 
 
 def _keys(host: Host) -> list[str]:

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 @record
 class Outcome:
-    """How a pull ended. `did`: nothing, updated, pending, bad or back; `words`: a line for people."""
+    """How a pull ended. `did`: nothing, updated, pending, bad or back; `words`: for people.
+
+    `why`: of what was turned back, with the last lines of it.
+    """
 
     did: str
     code: int
     words: str
+    why: str = ""
     release: str | None = None
     label: str = ""
     warnings: tuple[str, ...] = ()

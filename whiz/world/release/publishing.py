@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from whiz.core.release.trust import Root
     from whiz.world.release.tree import Tree
 
+    Edit = Callable[[Channel, str, Offer, Issue], Channel]  # what a channel says next, given a label and its release
+
 _PACKED = 64_000_000  # bytes of changed files that are worth a pack
 
 
@@ -63,14 +65,15 @@ class Publisher:
         label: str = "",
         note: str = "",
         progress: Callable[[int], object] = lambda _: None,
+        edit: Edit = edits.offered,
     ) -> Done:
-        """Add a release and offer it to all."""
+        """Add a release and offer it: to all, or as `edit` says, where the channel is there already."""
         repo = self.repository
         with repo.lock():
             root, before = repo.root(), repo.channel(channel)
             text = releases.dump(release)
             name = releases.name_of(text)
-            label = self._label(label, name)
+            label = self.label(label, name)
             files = {e.digest: os.path.join(tree.path, e.path) for e in release.entries if e.digest}
             new = objects.missing(repo.path, files)
             stored: list[int] = []
@@ -83,7 +86,9 @@ class Publisher:
             self._manifest(name, text, root)
             pack = self._pack(before, name, release)
             offer = Offer(name, release.size)
-            said = self._offer(channel, before, label, offer, root, note)
+            issue = self.issue(channel, root, note)
+            first = edits.first(root.repo, channel, label, offer, issue)
+            said = first if before is None else edit(before, label, offer, issue)
             self._say(said, root)
         return Done(
             channel=said,
@@ -96,14 +101,17 @@ class Publisher:
             pack=pack,
         )
 
-    def offer(self, channel: str, label: str, name: str, note: str) -> Channel:
+    def offer(self, channel: str, label: str, name: str, note: str, edit: Edit = edits.offered) -> Channel:
         """Offer a release that is here already, in a channel that may be new."""
         repo = self.repository
         with repo.lock():
             root, before = repo.root(), repo.channel(channel)
             release = repo.release(name)
             self._manifest(name, releases.dump(release), root)
-            said = self._offer(channel, before, label, Offer(name, release.size), root, note)
+            issue = self.issue(channel, root, note)
+            offer = Offer(name, release.size)
+            first = edits.first(root.repo, channel, label, offer, issue)
+            said = first if before is None else edit(before, label, offer, issue)
             self._say(said, root)
         return said
 
@@ -164,7 +172,8 @@ class Publisher:
         last = self.repository.last(channel)
         return Issue(now=self._clock(), last=last, root=root.version, by=_me(), note=note)
 
-    def _label(self, label: str, name: str) -> str:
+    def label(self, label: str, name: str) -> str:
+        """Return the label of a release: this one, the one that it has, or the next of today; raise UsageError."""
         known = self.repository.labels()
         if label and not good_name(label):
             raise UsageError(f"{label!r} cannot be a label: letters, digits, '.', '_' and '-' can")
@@ -173,12 +182,6 @@ class Publisher:
         same = [held for held, offer in known.items() if offer.id == name]
         day = time.strftime("%Y-%m-%d", time.localtime(self._clock()))
         return label or (same[-1] if same else edits.label_for(day, known))
-
-    def _offer(self, channel: str, before: Channel | None, label: str, offer: Offer, root: Root, note: str) -> Channel:
-        issue = self.issue(channel, root, note)
-        if before is None:
-            return edits.first(root.repo, channel, label, offer, issue)
-        return edits.offered(before, label, offer, issue)
 
     def _manifest(self, name: str, text: bytes, *roots: Root) -> None:
         """See to it that a release's text is here, signed by a key of each of these sets."""
@@ -223,7 +226,8 @@ class Publisher:
         payload = channels.dump(said)
         if len(payload) > channels.MOST - 4096 * len(roots):
             raise ReleaseError(
-                f"the channel would have {len(payload)} bytes, more than a node takes\nhint: unpin hosts"
+                f"the channel would have {len(payload)} bytes, more than a node takes\n"
+                "hint: hosts that are named one by one fill it: unpin them, or give them a channel of their own"
             )
         blocks: dict[str, bytes] = {}
         self._signed(payload, "channel", roots, blocks)

@@ -75,7 +75,7 @@ class Trials:
         end = "what ran before runs again" if there else "there was nothing before it, so nothing runs"
         words = f"{held.label} was turned back, {end}: {why}"
         self._here.warnings.append(words)
-        return Outcome(did="back", code=1, words=words, release=held.id, label=held.label)
+        return Outcome(did="back", code=1, words=words, why=why, release=held.id, label=held.label)
 
     def _held(self, name: str | None) -> Held | None:
         if name is None or not self._here.store.has(name):

@@ -1,0 +1,199 @@
+"""`quesofiesta deploy`: a release to a fleet: published, pulled there now, wave by wave, taken back if it is bad."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from whiz.core.errors import UsageError, WhizError
+from whiz.core.fleet.answers import Fate
+from whiz.core.release import publish as edits
+from whiz.core.release import reports, rollout
+from whiz.core.release.channel import wanted
+from whiz.core.release.reports import BAD, WELL, Goal, Result
+from whiz.core.value import replace
+from whiz.core.words import counted, spell_seconds
+from whiz.face import hosts, voice
+from whiz.face.quesofiesta import deploytold
+from whiz.face.quesofiesta.deployplan import Plan, prepare, question
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Sequence
+    from fractions import Fraction
+
+    from whiz.core.fleet.answers import Reply
+    from whiz.core.fleet.model import Host
+    from whiz.core.release.channel import Channel, Offer
+    from whiz.core.release.publish import Issue
+    from whiz.core.release.rollout import Wave
+    from whiz.face.hosts import Ways
+
+PENDING = 3
+_OPEN = (Result.WAITING, Result.OFFLINE, Result.STALE)  # of hosts that are asked with the next wave, too
+_WAIT = 300.0  # s at most that a pull waits for another one at work there
+
+
+def deploy(args: argparse.Namespace, ways: Callable[[], Ways] = hosts.lines) -> int:
+    """Bring a release to a fleet."""
+    shares, limit = rollout.steps(args.canary), rollout.percent(args.abort_at)
+    if args.timeout <= 0:
+        raise UsageError("--timeout must be more than nothing")
+    plan = prepare(args, shares, ways)
+    deploytold.say(args, *deploytold.plan_lines(plan))
+    if args.dry_run:
+        code = PENDING if plan.changes else 0
+        return deploytold.table(args, plan, deploytold.would(plan), code)
+    return Deploy(args, plan, limit, ways).run()
+
+
+class Interrupted(Exception):
+    """Somebody pressed Ctrl-C while hosts were asked."""
+
+
+class Deploy:
+    """One deploy. `told`: what is known of each host; `holds`: what is offered now, and what to do if we were gone."""
+
+    def __init__(self, args: argparse.Namespace, plan: Plan, limit: Fraction, ways: Callable[[], Ways]) -> None:
+        self._args, self._plan, self._limit, self._ways = args, plan, limit, ways
+        self._told = deploytold.at_first(plan)
+        self._goal = plan.goal
+        self._holds, self._ended, self._added = "nothing is published yet, the same command begins anew", "", False
+
+    def run(self) -> int:
+        """Carry it out; return the exit status."""
+        code = None
+        try:
+            self._waves()
+        except (KeyboardInterrupt, Interrupted):
+            voice.warn(f"interrupted: {self._holds}")
+            code, self._ended = 130, "interrupted"
+        except (WhizError, OSError):
+            voice.warn(self._holds)
+            raise
+        rows = [self._told[h.name] for h in self._plan.hosts]
+        if self._ended:
+            rows = [replace(r, says=r.says.removeprefix(reports.LATER)) for r in rows]
+        if code is None:
+            code = reports.verdict(rows, ended=bool(self._ended))
+        return deploytold.table(self._args, self._plan, rows, code, seq=self._goal.seq, ended=self._ended)
+
+    def _say(self, text: str) -> None:
+        deploytold.say(self._args, text)
+
+    # -- forth
+
+    def _waves(self) -> None:
+        waves = self._plan.waves
+        for wave in waves:
+            self._offer(wave)
+            self._nudge([h for h in wave.hosts if self._told[h].result in _OPEN])
+            if not wave.last:
+                self._soak(wave)
+            failed, answered = reports.tally(self._told[h] for h in wave.hosts)
+            if rollout.over(failed, answered, self._limit):
+                why = f"{failed} of {counted(answered, 'host')} failed, more than {rollout.spell(self._limit)}"
+                self._abort(wave, why)
+                return
+            if not wave.last and answered == failed:
+                self._ended = "stopped: no host of this wave has proven it"
+                voice.warn(f"{self._ended}; {self._holds}")
+                return
+
+    def _offer(self, wave: Wave) -> None:
+        """Have the channel say it, where it does not yet; say before and after what holds."""
+        plan, number = self._plan, self._plan.number(wave)
+        now = plan.repository.channel(plan.goal.channel)
+        if plan.offered(now, wave):
+            assert now is not None  # noqa: S101  it offers something
+            self._goal = replace(plan.goal, seq=now.seq)
+            self._hold(f"number {now.seq} says so already: {plan.said(wave)}", plan.undo)
+            return
+        self._hold(f"{number}offering {plan.goal.label} to {plan.whom(wave)}", plan.undo)
+        edit = plan.edit(wave)
+        note = f"{self._args.note}; " * bool(self._args.note) + f"{number}to {plan.whom(wave)}"
+        if self._added:
+            said = plan.master.offer(plan.goal.channel, plan.goal.label, plan.goal.id, note, edit)
+        else:
+            step = deploytold.progress(self._args)
+            done = plan.master.publish(plan.release, plan.tree, plan.goal.channel, plan.goal.label, note, step, edit)
+            said, self._added = done.channel, True
+        self._goal = replace(plan.goal, seq=said.seq)
+        self._hold(f"number {said.seq}: {plan.said(wave)}", plan.undo)
+
+    def _hold(self, what: str, then: str) -> None:
+        """Say what holds, and what to do if we were gone, unless that is said already."""
+        new = then not in self._holds
+        self._holds = f"{what}\n{then}"
+        self._say(self._holds if new else what)
+
+    def _nudge(self, names: Sequence[str]) -> None:
+        """Have these hosts pull."""
+        if not names:
+            return
+        self._say(f"{counted(len(names), 'host')} asked to pull: {', '.join(names)}")
+        for reply in self._pull(names):
+            self._told[reply.host] = reports.pulled(reply, self._plan.standings[reply.host], self._goal)
+        self._cut(names)
+
+    def _pull(self, names: Iterable[str]) -> tuple[Reply, ...]:
+        timeout = self._args.timeout
+        words = ["pull", "--json", "--wait", f"{min(_WAIT, timeout / 2):g}"]
+        chosen = [replace(self._plan.host(n), timeout=timeout) for n in names]
+        return self._ask(chosen, lambda host: hosts.line(host, words, reports.TOOL))
+
+    def _ask(self, chosen: Sequence[Host], line: Callable[[Host], str]) -> tuple[Reply, ...]:
+        ways = self._ways()  # anew each time: a host may have been off since
+        replies = hosts.ask(self._args, ways, chosen, line)
+        ways.close()
+        return replies
+
+    def _cut(self, names: Iterable[str]) -> None:
+        if any(self._told[n].result in (Result.UNKNOWN, Result.WAITING) for n in names):
+            raise Interrupted
+
+    def _soak(self, wave: Wave) -> None:
+        """Wait, and see who is still well."""
+        if self._args.soak:
+            self._say(f"looking at them again in {spell_seconds(self._args.soak)}")
+            time.sleep(self._args.soak)  # what it is for
+        chosen = [self._plan.host(n) for n in wave.hosts]
+        replies = self._ask(chosen, question)
+        if any(r.fate in (Fate.CUT, Fate.NEVER) for r in replies):
+            raise Interrupted
+        for reply in replies:
+            was = self._plan.standings[reply.host]
+            self._told[reply.host] = reports.looked(self._told[reply.host], reply, was, self._goal)
+
+    # -- and back
+
+    def _abort(self, wave: Wave, why: str) -> None:
+        """Offer what was offered before, and have those go back that were updated."""
+        plan = self._plan
+        old = None if plan.complete else rollout.before(plan.repository.history(plan.goal.channel), plan.rule)
+        if old is None:
+            nothing = "it was offered before this deploy" if plan.complete else "nothing was offered before it"
+            self._ended = f"{why}; it is not taken back, because {nothing}"
+            voice.warn(f"{self._ended}; {self._holds}")
+            return
+        self._ended = f"aborted: {why}"
+        self._hold(f"{self._ended}; offering again what was before", plan.undo)
+
+        def edit(channel: Channel, _label: str, _offer: Offer, issue: Issue) -> Channel:
+            return edits.restored(channel, old, issue)
+
+        note = f"{self._args.note}; " * bool(self._args.note) + self._ended
+        said = plan.master.offer(plan.goal.channel, old.default, old.offer(old.default).id, note, edit)
+        then = "hosts that were updated go back at their next pull"
+        self._hold(f"number {said.seq}: {said.name} offers again what it did before, {old.default} to all", then)
+        back = [h for h in wave.hosts if self._told[h].result in WELL | (BAD - {Result.BACK})]
+        if not back:
+            return
+        self._say(f"{counted(len(back), 'host')} asked to go back: {', '.join(back)}")
+        for reply in self._pull(back):
+            self._told[reply.host] = reports.returned(self._told[reply.host], reply, self._before(said, reply.host))
+
+    def _before(self, said: Channel, host: str) -> Goal:
+        was = self._plan.standings[host]
+        label = wanted(said, was.node, was.groups)
+        return replace(self._goal, label=label, id=said.offer(label).id, seq=said.seq)
