@@ -20,7 +20,7 @@ from tests.tools import needs
 if TYPE_CHECKING:
     from pathlib import Path
 
-WEB = "programs:\n  web: {run: /bin/sleep 100000}\n"
+WEB = f"programs:\n  web: {{run: /bin/sleep 100000.{os.getpid()}}}\n"  # nobody else's
 DEAD = "1.5s"  # what one that never answers may cost in these tests
 
 
