@@ -156,15 +156,14 @@ def test_by_ansible(master: Master, lab: Lab) -> None:
     assert changed(master.play("--check")) == {(h.name, t) for h in lab.hosts for t in dry}
     assert one.run("ls -d /etc/whiz /var/cache/whiz /usr/bin/whiz 2>/dev/null || true") == ""
     news = changed(master.play())
-    resident = {("pi2", COMES_UP), ("pi2", THERE)}  # with the first release at the latest
-    assert len(news & resident) == 1
+    resident = {("pi2", COMES_UP), ("pi2", THERE)}  # with the first release at the latest, unless systemd did
     assert news - pulls - resident == {(h.name, t) for h in lab.hosts for t in dry} | {("pi3", COMES_UP)}
     for host in lab.hosts:
         assert yaml.safe_load(host.read("/etc/whiz/node.yaml")) == {"name": host.name, "roles": "camera"}
         assert yaml.safe_load(host.read("/etc/whiz/quesofiesta.yaml")) == master.settings
         assert "camera" in host.run("whiz logs camera")
         assert f"/{PROGRAMS}/" in host.run("cat /proc/$(whiz status | awk '$1 == \"camera\" { print $3 }')/cgroup")
-    assert one.run("systemctl is-active whiz") == "active\n"
+    one.until("systemctl is-active whiz")
     assert "by whiz install" in two.run("crontab -l")
     assert changed(master.play()) == set()
     pids = [h.run(PIDS) for h in lab.hosts]
@@ -208,7 +207,7 @@ def test_by_the_script(master: Master, lab: Lab) -> None:
     for line in ("+ written   /etc/whiz/node.yaml", "v1 runs", "next: sudo whiz status"):
         assert f"\n{line}" in said, said
     assert one.read("/etc/whiz/node.yaml") == "name: attic\n"
-    assert one.run("systemctl is-active whiz") == "active\n"
+    one.until("systemctl is-active whiz")
     pids = one.run(PIDS)
     assert pids.startswith("camera ")
     said = master.run(*words, pi).stdout
