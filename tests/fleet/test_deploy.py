@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -262,18 +263,31 @@ def test_a_rollback_under_way_takes_the_canary_back(master: Master) -> None:
 
 
 def test_one_that_babbles_and_one_that_never_ends(master: Master) -> None:
-    master.node("pi")
     for name, then in (("babbler", "yes | head -c 100000000"), ("slow", "exec sleep 100000")):
         folder = master.node(name)
         (folder / "tool").write_text((folder / "quesofiesta").read_text())
         (folder / "tool").chmod(0o755)
         (folder / "quesofiesta").write_text(f'#!/bin/sh\n[ "$1" = pull ] || exec {folder}/tool "$@"\n{then}\n')
     master.write(GOOD.format(1))
-    said, states = master.answers("--timeout", "20s", "--abort-at", "100%", code=1)
-    assert states == {"pi": "updated", "babbler": "failed", "slow": "failed"}
+    said, states = master.answers("--timeout", "20s", code=1)
+    assert states == {"babbler": "failed", "slow": "failed"}
     why = {h["host"]: h["why"] for h in said["hosts"]}
     assert why["babbler"] == "it said more than 8 MiB, so we hung up"
     assert why["slow"] == "no answer within 20 s: it may still be at it"
+    assert (
+        said["ended"]
+        == "2 of 2 hosts failed, more than 2 %; it is not taken back, because nothing was offered before it"
+    )
+
+
+def test_without_fabric_it_says_what_to_do(master: Master) -> None:
+    master.node("pi")
+    master.write(GOOD.format(1))
+    code = "import sys; sys.modules['fabric'] = None; from whiz.face.quesofiesta.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, *master.words()], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "quesofiesta: a fleet needs fabric: apt-get install python3-fabric, or pip install" in done.stderr
+    assert not os.listdir(master.repo / "channel")
 
 
 def test_a_canary_needs_somebody_who_is_there(hosts: Hosts, master: Master) -> None:

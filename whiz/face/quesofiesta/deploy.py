@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from whiz.core.release.rollout import Wave
     from whiz.face.hosts import Ways
 
-PENDING = 3
+PENDING, INTERRUPTED = 3, 130
 _OPEN = (Result.WAITING, Result.OFFLINE, Result.STALE)  # of hosts that are asked with the next wave, too
 _WAIT = 300.0  # s at most that a pull waits for another one at work there
 
@@ -39,7 +39,11 @@ def deploy(args: argparse.Namespace, ways: Callable[[], Ways] = hosts.lines) -> 
     shares, limit = rollout.steps(args.canary), rollout.percent(args.abort_at)
     if args.timeout <= 0:
         raise UsageError("--timeout must be more than nothing")
-    plan = prepare(args, shares, ways)
+    try:
+        plan = prepare(args, shares, ways)
+    except KeyboardInterrupt:
+        voice.warn("interrupted: nothing was published, and no host was asked to pull")
+        return INTERRUPTED
     deploytold.say(args, *deploytold.plan_lines(plan))
     if args.dry_run:
         code = PENDING if plan.changes else 0
@@ -67,11 +71,11 @@ class Deploy:
             self._waves()
         except (KeyboardInterrupt, Interrupted):
             voice.warn(f"interrupted: {self._holds}")
-            code, self._ended = 130, "interrupted"
+            code, self._ended = INTERRUPTED, "interrupted"
         except (WhizError, OSError):
             voice.warn(self._holds)
             raise
-        rows = [self._told[h.name] for h in self._plan.hosts]
+        rows = [self._told[h] for h in self._plan.hosts]
         if self._ended:
             rows = [replace(r, says=r.says.removeprefix(reports.LATER)) for r in rows]
         if code is None:
@@ -131,7 +135,7 @@ class Deploy:
         """Have these hosts pull."""
         if not names:
             return
-        self._say(f"{counted(len(names), 'host')} asked to pull: {', '.join(names)}")
+        self._say(f"{counted(len(names), 'host')} asked to pull: {deploytold.named(names)}")
         for reply in self._pull(names):
             self._told[reply.host] = reports.pulled(reply, self._plan.standings[reply.host], self._goal)
         self._cut(names)
@@ -189,7 +193,7 @@ class Deploy:
         back = [h for h in wave.hosts if self._told[h].result in WELL | (BAD - {Result.BACK})]
         if not back:
             return
-        self._say(f"{counted(len(back), 'host')} asked to go back: {', '.join(back)}")
+        self._say(f"{counted(len(back), 'host')} asked to go back: {deploytold.named(back)}")
         for reply in self._pull(back):
             self._told[reply.host] = reports.returned(self._told[reply.host], reply, self._before(said, reply.host))
 

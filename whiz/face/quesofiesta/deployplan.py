@@ -44,7 +44,7 @@ class Plan:
     release: Release
     goal: Goal
     before: Channel | None
-    hosts: tuple[Host, ...]
+    hosts: Mapping[str, Host]  # by name, in the order of the fleet
     to: str
     whole: bool  # all hosts of the fleet are meant, and so the channel's default
     standings: Mapping[str, Standing]
@@ -56,7 +56,7 @@ class Plan:
 
     def host(self, name: str) -> Host:
         """Return the host of this name."""
-        return next(h for h in self.hosts if h.name == name)
+        return self.hosts[name]
 
     @property
     def able(self) -> tuple[Standing, ...]:
@@ -155,7 +155,7 @@ def prepare(args: argparse.Namespace, shares: tuple[Fraction, ...], ways: Callab
         release=release,
         goal=goal,
         before=before,
-        hosts=chosen,
+        hosts={h.name: h for h in chosen},
         to=args.to,
         whole=whole,
         standings=standings,
@@ -179,14 +179,14 @@ def _standings(
     replies = hosts.ask(args, there, chosen, question)
     there.close()
     found: dict[str, Standing] = {}
+    called: dict[str, str] = {}
     for reply in replies:
         s = reports.standing(reply, reply.host, goal)
         if s.out is Result.WAITING:
             raise KeyboardInterrupt
         found[s.host] = _steered(s, before, goal)
-        twin = next((o for o in found.values() if o.node == s.node and o.host != s.host), None)
-        if twin and s.out is None:
-            voice.warn(f"{s.host} and {twin.host} both call themselves {s.node} (node.yaml)")
+        if s.out is None and (twin := called.setdefault(s.node, s.host)) != s.host:
+            voice.warn(f"{s.host} and {twin} both call themselves {s.node} (node.yaml)")
     return found
 
 

@@ -29,7 +29,7 @@ _COLOURS = {
     Result.STALE: "yellow",
 }
 _WIDE = max(len(r) for r in Result)
-_NAMED = 8  # hosts of a wave that are named
+_NAMED = 8
 
 
 def say(args: argparse.Namespace, *lines: str) -> None:
@@ -44,6 +44,12 @@ def say(args: argparse.Namespace, *lines: str) -> None:
 def progress(args: argparse.Namespace) -> Callable[[int], object]:
     """Return what counts stored objects on a terminal."""
     return told.progress(args, "stored")
+
+
+def named(hosts: Sequence[str]) -> str:
+    """Name hosts, as many as are read."""
+    more = len(hosts) - _NAMED
+    return ", ".join(hosts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -63,10 +69,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"{goal.channel} offers it to {plan.whom(plan.waves[-1])} already: nothing is published"
         return
     for wave in plan.waves[:-1]:
-        more = len(wave.hosts) - _NAMED
-        names = ", ".join(wave.hosts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
         share = f"{rollout.spell(wave.percent)} of {counted(len(plan.able), 'host')}"
-        yield f"{plan.number(wave)}{share} is {counted(len(wave.hosts), 'host')}: {names}"
+        yield f"{plan.number(wave)}{share} is {counted(len(wave.hosts), 'host')}: {named(wave.hosts)}"
 
 
 def at_first(plan: Plan) -> dict[str, Told]:
@@ -90,7 +94,7 @@ def would(plan: Plan) -> list[Told]:
             rows[s.host] = Told(
                 host=s.host, result=Result.PENDING, says=f"would fetch {spell_bytes(size)}", fetched=size
             )
-    return [rows[h.name] for h in plan.hosts]
+    return [rows[h] for h in plan.hosts]
 
 
 def table(
