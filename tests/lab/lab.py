@@ -233,10 +233,11 @@ def _lay(project: Path) -> None:
         assert spec.origin is not None
         ignored = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(Path(spec.origin).parent, packages / name, ignore=ignored)
-    command = project / "usr/local/bin/whiz"
-    command.parent.mkdir(parents=True)
-    command.write_text("#!/usr/bin/python3\nimport sys\nfrom whiz.face.cli import main\nsys.exit(main())\n")
-    command.chmod(0o755)
+    (project / "usr/local/bin").mkdir(parents=True)
+    for name, module in (("whiz", "whiz.face.cli"), ("quesofiesta", "whiz.face.quesofiesta.cli")):
+        command = project / "usr/local/bin" / name
+        command.write_text(f"#!/usr/bin/python3\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
+        command.chmod(0o755)
     for folder in project.rglob("*"):
         if folder.is_dir():
             folder.chmod(0o755)
