@@ -1,45 +1,37 @@
-"""The `quesofiesta` command: words in, exit status out."""
+"""The `quesofiesta` command. A pull with nothing to do ends here, before what all the others need is loaded."""
 
 from __future__ import annotations
 
-import io
-import os
-import signal
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING
 
-from whiz.core.errors import WhizError
-from whiz.face import voice
-from whiz.face.cli import fail, guarded
-from whiz.face.quesofiesta.helptext import room
-from whiz.face.quesofiesta.parser import build_parser
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
+from whiz.world.release.quick import unchanged
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    voice.NAME = "quesofiesta"
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is to run in the background
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.umask(0o022)
     words = sys.argv[1:] if argv is None else argv
     try:
-        return guarded(words, build_parser, _command, "interrupted")
-    except OSError as exc:
-        return fail(words, WhizError(f"{exc.filename or 'a file'}: {exc.strerror}"))
+        if (said := unchanged(words)) is not None:
+            if said:
+                print(said, flush=True)  # noqa: T201
+            return 0
+    except (OSError, KeyboardInterrupt) as exc:
+        return _cut(exc)
+    from whiz.face.quesofiesta.calling import call  # noqa: PLC0415  which loads all that a pull may need
+
+    return call(words)
 
 
-def _command(name: str) -> Callable[[argparse.Namespace], int]:
-    """Return what carries out a command: the function of its name, in the module that has it; imported only now."""
-    carry: Callable[[argparse.Namespace], int] = getattr(import_module(f"whiz.face.quesofiesta.{room(name)}"), name)
-    return carry
+def _cut(exc: BaseException) -> int:
+    """Say that it was interrupted, or that nobody listens, as every command does."""
+    from whiz.face import voice  # noqa: PLC0415
+
+    voice.NAME = "quesofiesta"
+    if isinstance(exc, BrokenPipeError):
+        voice.deafen()
+        return 141
+    voice.warn("interrupted" if isinstance(exc, KeyboardInterrupt) else f"a file: {exc}")
+    return 130 if isinstance(exc, KeyboardInterrupt) else 1
 
 
 if __name__ == "__main__":

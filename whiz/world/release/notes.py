@@ -20,7 +20,11 @@ class Settled:
 
     stamp: tuple[tuple[int, ...], ...]  # of the files that said what is wanted here
     current: str | None
-    mirror: str
+    state: tuple[int, ...]  # the stamp of state.json
+    channel: str
+    first: str  # of the mirrors
+    ca: str | None
+    mirror: str  # that gave the channel
     tag: str
     digest: str  # of the signed channel
     issued: int
@@ -48,6 +52,7 @@ class Notes:
         try:
             held = dict(self.read()["settled"])
             held["stamp"] = tuple(map(tuple, held["stamp"]))
+            held["state"] = tuple(held["state"])
             return Settled(**held)
         except (KeyError, TypeError, ValueError):
             return None

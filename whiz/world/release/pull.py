@@ -20,7 +20,7 @@ from whiz.world.release.commands import run as run_command
 from whiz.world.release.fsck import Inspector
 from whiz.world.release.ground import Here, Outcome
 from whiz.world.release.mirror import Mirror, digest_tag, whole
-from whiz.world.release.notes import Settled
+from whiz.world.release.notes import Settled, stamp
 from whiz.world.release.obtaining import Obtaining
 from whiz.world.release.staging import Stage, wants
 from whiz.world.release.store import opened
@@ -133,6 +133,10 @@ class Pull:
                 Settled(
                     stamp=self.here.stamp,
                     current=self._store.pointed("current"),
+                    state=stamp((f"{self._store.path}/state.json",))[0],
+                    channel=self._settings.channel,
+                    first=self._settings.mirrors[0],
+                    ca=self._settings.ca,
                     mirror=self._mirror,
                     tag=self._tag,
                     digest=digest_tag(believed.data),
