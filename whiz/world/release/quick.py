@@ -14,7 +14,6 @@ import time
 
 from whiz.core.errors import WhizError
 from whiz.world import disk
-from whiz.world.home import home
 from whiz.world.release.notes import Notes, Settled, stamp
 
 _PATIENCE = 5.0  # s for the answer; the pull that follows has more
@@ -23,53 +22,34 @@ _SANE = 1_735_689_600  # 2025: with an earlier clock certificates are looked at 
 _FROM_FUTURE = 7 * 86400.0  # s
 
 
-def unchanged(words: list[str]) -> str | None:
-    """Return what a pull by these words says that has nothing to do; None where it is to be found out."""
-    given = _given(words)
-    if given is None or any(name.lower().endswith("_proxy") for name in os.environ):
+def unchanged(files: tuple[str, ...], run: str, state: str) -> str | None:
+    """Say how it is where a pull would have nothing to do; None where that is to be found out.
+
+    `files`: those that say what is wanted here; `run`, `state`: directories of the home.
+    """
+    if any(name.lower().endswith("_proxy") for name in os.environ):
         return None
-    where, quiet = given
     try:
-        settled = _settled(where)
+        return _settled(files, run, state)
     except (OSError, ValueError, WhizError):
         return None
-    return None if settled is None else "" if quiet else settled.words
 
 
-def _given(words: list[str]) -> tuple[str | None, bool] | None:
-    """Return the home and whether to be quiet; None for words of any other kind."""
-    where, quiet, pulls, rest = None, False, False, iter(words)
-    for word in rest:
-        if word in ("-q", "--quiet"):
-            quiet = True
-        elif word == "pull" and not pulls:
-            pulls = True
-        elif word == "--home" and pulls:
-            where = next(rest, "")
-            if not where or where.startswith("-"):
-                return None
-        else:
-            return None
-    return (where, quiet) if pulls else None
-
-
-def _settled(where: str | None) -> Settled | None:
-    """Return how the last pull left things, where that is how they still are, here and at the first mirror."""
-    at = home(where)
-    files = (f"{at.config}/quesofiesta.yaml", f"{at.config}/node.yaml")
+def _settled(files: tuple[str, ...], run: str, state: str) -> str | None:
     if os.getuid() == 0:
         for path in filter(os.path.lexists, files):
             disk.refuse_foreign(path)
     now = stamp(files)
-    for app in disk.names(f"{at.run}/quesofiesta", ".json"):
-        held = Notes(at.run, app).settled()
+    for app in disk.names(f"{run}/quesofiesta", ".json"):
+        notes = Notes(run, app)
+        held = notes.settled()
         if held is not None and held.stamp == now:
-            return _still(held, Notes(at.run, app), f"{at.state}/apps/{app}")
+            return held.words if _still(held, notes, f"{state}/apps/{app}") else None
     return None
 
 
-def _still(held: Settled, notes: Notes, place: str) -> Settled | None:
-    """Return these notes where they hold, looked at under the lock of the app's directory (store.py)."""
+def _still(held: Settled, notes: Notes, place: str) -> bool:
+    """Whether these notes hold, looked at under the lock of the app's directory (store.py)."""
     lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,7 +64,7 @@ def _still(held: Settled, notes: Notes, place: str) -> Settled | None:
             and held.words.isascii()
             and held.issued - _FROM_FUTURE <= time.time() <= held.expires
         )
-        return held if good and _same(held) else None
+        return good and _same(held)
     finally:
         os.close(lock)
 
