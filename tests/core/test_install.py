@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whiz.core.crontab import others, period, table
 from whiz.core.install import Command, Deed, Found, Remove, Tabulate, Write, install, quiet, said, uninstall
 from whiz.core.subtree import PROGRAMS, cgroup
-from whiz.core.units import ALL, SERVICE, TIMER, Mode, Site, begun, others, programs, table, units, unwritable
+from whiz.core.units import ALL, PULL, PULLS, SERVICE, TIMER, Mode, Pull, Site, begun, programs, units, unwritable
 from whiz.core.value import replace
 
 SYSTEM = Site(("/usr/local/bin/whiz",), runtime=True)
 USER = Site(("/usr/local/bin/whiz",), "pi")
+PULLED = Pull(("/usr/local/bin/quesofiesta", "pull", "--quiet"), 300.0)
+PULLING = replace(SYSTEM, pull=PULLED)
 BARE = Found(folder="/etc/systemd/system", systemd=True, crontab="")
 MINE = "# mine\n17 3 * * * true\n"
 
@@ -58,14 +63,14 @@ def done(found: Found, deeds: tuple[Deed, ...]) -> Found:
     return replace(found, files=files, enabled=frozenset(enabled), active=frozenset(active))
 
 
-@pytest.mark.parametrize("site", [SYSTEM, USER])
+@pytest.mark.parametrize("site", [SYSTEM, USER, PULLING, replace(USER, pull=PULLED)])
 @pytest.mark.parametrize(("first", "then"), [*itertools.product(Mode, Mode)])
 def test_any_mode_after_any_other_and_nothing_the_second_time(site: Site, first: Mode, then: Mode) -> None:
     bare = replace(BARE, crontab=MINE, lingers=site.user is None)
     found = done(bare, install(site, bare, first))
     found = done(found, install(site, found, then))
     assert found.files == units(site, then)
-    assert found.enabled == found.active == {*begun(then)}
+    assert found.enabled == found.active == {*begun(site, then)}
     assert found.lingers
     assert found.crontab == table(MINE, site if then is Mode.CRON else None)
     assert quiet(install(site, found, then))
@@ -124,16 +129,16 @@ def test_what_was_changed_by_hand_is_put_right_and_said() -> None:
 
 
 def test_no_unit_hides_files_or_kills_programs() -> None:
-    for site, mode in itertools.product((SYSTEM, USER), Mode):
+    for site, mode in itertools.product((SYSTEM, USER, PULLING), Mode):
         for name, text in units(site, mode).items():
             assert name in ALL
             assert "Private" not in text
             assert "Protect" not in text
             assert "Capabilit" not in text
-            if name != TIMER:
+            if name not in (TIMER, *PULLS):
                 lines = text.splitlines()
                 assert {"KillMode=process", "Delegate=yes", "TasksMax=infinity", "OOMPolicy=continue"} <= {*lines}
-            assert ("RuntimeDirectoryPreserve=yes" in text) == (site.runtime and name == SERVICE)
+            assert ("RuntimeDirectoryPreserve=yes" in text) == (site.runtime and name in (SERVICE, PULL))
     assert "ExecStop=/usr/local/bin/whiz stop" in programs(SYSTEM)
     assert "ExecStop=" not in programs(SYSTEM, ends=False)
 
@@ -198,3 +203,99 @@ def test_of_a_crontab_every_byte_that_is_not_ours_stays(before: list[str], after
     assert table(first + ours + then + last, SYSTEM) == first + ours + then + last
     old = ours.replace("/usr/local", "/opt")
     assert table(first + old.replace("\n", "\r\n") + then, SYSTEM) == first + then + ours
+
+
+# -- releases
+
+
+def settings(text: str) -> dict[str, str]:
+    return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+
+
+@pytest.mark.parametrize("mode", [Mode.SYSTEMD, Mode.TIMER])
+def test_pull_s_timers_come_and_go_and_nothing_else_changes(mode: Mode) -> None:
+    found = done(BARE, install(SYSTEM, BARE, mode))
+    deeds = install(PULLING, found, mode)
+    assert [s for d in deeds if (s := said(d)) and s[0] != "="] == [
+        *(f"+ written   /etc/systemd/system/{u}" for u in (PULL, *PULLS)),
+        *(f"+ enabled   {u}" for u in PULLS),
+        *(f"+ started   {u}" for u in PULLS),
+    ]
+    pulling = done(found, deeds)
+    often = replace(PULLING, pull=replace(PULLED, every=10.5))
+    deeds = install(often, pulling, mode)
+    assert [s for d in deeds if (s := said(d)) and s[0] != "="] == [
+        f"~ changed   /etc/systemd/system/{PULLS[1]}",
+        f"+ started   {PULLS[1]}",
+    ]
+    assert done(done(pulling, deeds), install(SYSTEM, done(pulling, deeds), mode)) == found
+    assert quiet(install(SYSTEM, found, mode))
+
+
+def test_a_node_that_waits_for_its_first_release_is_not_waited_for() -> None:
+    first = replace(PULLING, pull=replace(PULLED, first=True))
+    argvs = [d.argv for d in install(first, BARE, Mode.SYSTEMD) if isinstance(d, Command)]
+    assert ("systemctl", "restart", "--no-block", SERVICE) in argvs
+    assert done(BARE, install(first, BARE, Mode.SYSTEMD)) == done(BARE, install(PULLING, BARE, Mode.SYSTEMD))
+    stopped = replace(done(BARE, install(PULLING, BARE, Mode.SYSTEMD)), active=frozenset({PROGRAMS, *PULLS}))
+    (deed,) = (d for d in install(first, stopped, Mode.SYSTEMD) if isinstance(d, Command))
+    assert deed.argv == ("systemctl", "start", "--no-block", SERVICE)
+
+
+def test_between_two_pulls_are_half_to_one_and_a_half_times_poll() -> None:
+    for every, least, spread in ((300.0, "150s", "300s"), (10.0, "5s", "10s"), (90.5, "45.25s", "90.5s")):
+        made = units(replace(PULLING, pull=replace(PULLED, every=every)), Mode.TIMER)
+        held = settings(made[PULLS[1]])
+        assert (held["OnUnitInactiveSec"], held["RandomizedDelaySec"]) == (least, spread)
+        boot = settings(made[PULLS[0]])
+        assert (boot["OnActiveSec"], boot["RandomizedDelaySec"], boot["Unit"]) == ("0", "60s", PULL)
+        for timer in PULLS:  # they stop and start with the programs
+            assert f"Requires={PROGRAMS}" in made[timer]
+            assert f"WantedBy=timers.target {PROGRAMS}" in made[timer]
+    pull = units(PULLING, Mode.SYSTEMD)[PULL]
+    assert "SuccessExitStatus=3 75\n" in pull
+    assert f"Wants={PROGRAMS}\n" in pull
+
+
+def test_a_thousand_nodes_that_start_in_the_same_second_spread() -> None:
+    """The distributions that the units name, 1,000 times: no second sees much more than its share."""
+    made = units(PULLING, Mode.SYSTEMD)
+    first, every = settings(made[PULLS[0]]), settings(made[PULLS[1]])
+    least, spread = (float(every[k].rstrip("s")) for k in ("OnUnitInactiveSec", "RandomizedDelaySec"))
+    rng, seconds = random.Random(95), Counter[int]()
+    for _ in range(1000):
+        at = rng.uniform(0, float(first["RandomizedDelaySec"].rstrip("s")))
+        while at < 3600:
+            seconds[int(at)] += 1
+            at += least + rng.uniform(0, spread)
+    minute = [seconds[s] for s in range(60)]
+    assert sum(minute) == 1000  # the first of each, over one minute: 17 a second
+    assert max(minute) < 3 * 1000 / 60
+    later = [seconds[s] for s in range(1800, 3600)]
+    assert max(later) < 15  # later 3.3 a second
+
+
+@pytest.mark.parametrize(
+    ("every", "when", "seconds"),
+    [
+        (10.0, "*/1 * * * *", 60),
+        (90.0, "*/1 * * * *", 60),
+        (300.0, "*/5 * * * *", 300),
+        (540.0, "*/6 * * * *", 360),
+        (3599.0, "*/30 * * * *", 1800),
+        (3600.0, "0 */1 * * *", 3600),
+        (18000.0, "0 */4 * * *", 14400),
+        (86400.0, "0 0 * * *", 86400),
+        (9e9, "0 0 * * *", 86400),
+    ],
+)
+def test_cron_asks_no_less_often_than_it_is_to_wherever_it_can(every: float, when: str, seconds: int) -> None:
+    site = replace(PULLING, pull=replace(PULLED, every=every))
+    text = table(MINE, site)
+    line = f"{when} sleep $(shuf -i 0-{seconds // 2} -n 1); /usr/local/bin/quesofiesta pull --quiet # by whiz install"
+    boot = "@reboot sleep $(shuf -i 0-60 -n 1); /usr/local/bin/quesofiesta pull --quiet # by whiz install"
+    assert text.splitlines()[-2:] == [boot, line]
+    assert period(every) == seconds
+    assert table(text, site) == text
+    assert table(text, None) == MINE
+    assert others(text) == ()

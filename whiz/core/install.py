@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
+from whiz.core.crontab import table
 from whiz.core.subtree import PROGRAMS
-from whiz.core.units import ALL, SERVICE, TIMER, Mode, begun, programs, table, units
+from whiz.core.units import ALL, PULLS, SERVICE, TIMER, Mode, begun, programs, units
 from whiz.core.value import record, value
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def install(site: Site, found: Found, mode: Mode) -> tuple[Deed, ...]:
         if site.user is not None and not found.lingers:
             deeds.append(Command(("loginctl", "enable-linger", site.user), f"+ lingers   {site.user}"))
         wanted = units(site, mode)
-        deeds += _ended(site, found, [u for u in (TIMER, SERVICE) if u not in begun(mode)])
+        deeds += _ended(site, found, [u for u in (*PULLS, TIMER, SERVICE) if u not in begun(site, mode)])
         deeds += _written(site, found, wanted)
         deeds += _begun(site, found, mode, wanted)
     return (*deeds, *_tabulated(found, site if mode is Mode.CRON else None))
@@ -83,7 +84,7 @@ def install(site: Site, found: Found, mode: Mode) -> tuple[Deed, ...]:
 
 def uninstall(site: Site, found: Found) -> tuple[Deed, ...]:
     """Return what removes everything that `install` made. Programs go on: their unit loses its ExecStop first."""
-    deeds = list(_ended(site, found, [TIMER, SERVICE]))
+    deeds = list(_ended(site, found, [*PULLS, TIMER, SERVICE]))
     if PROGRAMS in found.active:
         spared = Write(f"{found.folder}/{PROGRAMS}", programs(site, ends=False), "~")
         deeds += [spared, _systemctl(site, "daemon-reload")]
@@ -135,14 +136,16 @@ def _written(site: Site, found: Found, wanted: Mapping[str, str]) -> Iterator[De
 
 def _begun(site: Site, found: Found, mode: Mode, wanted: Mapping[str, str]) -> Iterator[Deed]:
     """Yield what enables and starts the units. Who takes turns begins anew when its text changed; programs go on."""
-    for name in begun(mode):
+    names = begun(site, mode)
+    for name in names:
         if name not in found.enabled:
             yield _systemctl(site, "enable", name, says=f"+ enabled   {name}")
-    for name in begun(mode):
+    for name in names:
+        later = ("--no-block",) if name == SERVICE and site.pull and site.pull.first else ()  # it has nothing to keep
         if name != PROGRAMS and found.files.get(name) != wanted[name]:
-            yield _systemctl(site, "restart", name, says=f"+ started   {name}")
+            yield _systemctl(site, "restart", *later, name, says=f"+ started   {name}")
         elif name not in found.active:
-            yield _systemctl(site, "start", name, says=f"+ started   {name}")
+            yield _systemctl(site, "start", *later, name, says=f"+ started   {name}")
 
 
 def _tabulated(found: Found, site: Site | None) -> Iterator[Deed]:

@@ -1,9 +1,8 @@
-"""What systemd and cron are told, so that whiz is there after a boot: the texts, and the names in them."""
+"""What systemd is told, so that whiz is there after a boot and releases arrive: the units, and their names."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from enum import StrEnum
 
 from whiz.core.subtree import PROGRAMS
@@ -11,11 +10,11 @@ from whiz.core.value import value
 
 SERVICE = "whiz.service"
 TIMER = "whiz.timer"
-ALL = (PROGRAMS, SERVICE, TIMER)
+PULL = "whiz-pull.service"
+PULLS = ("whiz-pull-boot.timer", "whiz-pull.timer")  # the first after a boot; those that follow
+ALL = (PROGRAMS, SERVICE, TIMER, PULL, *PULLS)
+FIRST = 60  # s after a boot within which the first pull is begun
 
-_OURS = " # by whiz install"  # ends our lines of a crontab; the shell takes it for the comment it is
-_LINE = re.compile(r".*\n|.+")
-_TURN = re.compile(r"(?:^|[\s/])whiz\s(?:.*\s)?(?:apply|run)\b")
 _NEVER = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates: what is no UTF-8, which systemd does not read
 _END = 100  # s that the programs may take to end at shutdown; a user's manager is killed after 120
 _MARGIN = 10  # s more before systemd no longer waits
@@ -30,15 +29,25 @@ class Mode(StrEnum):
 
 
 @value
+class Pull:
+    """How releases arrive. `words`: the whole call; `every`: s; `first`: whether nothing is there to run before one."""
+
+    words: tuple[str, ...]
+    every: float
+    first: bool = False
+
+
+@value
 class Site:
     """What is installed where. `words`: how whiz is called; `user`: whose manager, None for the system's.
 
-    `runtime`: whether the run directory is systemd's to make.
+    `runtime`: whether the run directory is systemd's to make; `pull`: None where no release is followed.
     """
 
     words: tuple[str, ...]
     user: str | None = None
     runtime: bool = False
+    pull: Pull | None = None
 
 
 def unwritable(path: str) -> str:
@@ -49,9 +58,10 @@ def unwritable(path: str) -> str:
     return "is no UTF-8" if found[0] >= "\ud800" else f"holds the control character {found[0]!r}"
 
 
-def begun(mode: Mode) -> tuple[str, ...]:
+def begun(site: Site, mode: Mode) -> tuple[str, ...]:
     """Return the units that are enabled and running in this mode."""
-    return (PROGRAMS, *{Mode.SYSTEMD: (SERVICE,), Mode.TIMER: (TIMER,), Mode.CRON: ()}[mode])
+    turns = {Mode.SYSTEMD: (SERVICE,), Mode.TIMER: (TIMER,), Mode.CRON: ()}[mode]
+    return (PROGRAMS, *turns, *(PULLS if site.pull and mode is not Mode.CRON else ()))
 
 
 def units(site: Site, mode: Mode) -> dict[str, str]:
@@ -61,6 +71,9 @@ def units(site: Site, mode: Mode) -> dict[str, str]:
         made[SERVICE] = _resident(site)
     if mode is Mode.TIMER:
         made |= {SERVICE: _turn(site), TIMER: _TIMER}
+    if site.pull and mode is not Mode.CRON:
+        boot, then = PULLS
+        made |= {PULL: _pull(site, site.pull), boot: _PULL_BOOT, then: _pulls(site.pull)}
     return made
 
 
@@ -160,6 +173,77 @@ LogLevelMax=notice
 {_common(site)}"""
 
 
+# -- releases
+#
+# Two timers, because RandomizedDelaySec= holds for all that a timer says: U(0, 60 s) is for the boot, 0.5 to 1.5 times
+# `poll`, counted from the end of a pull, for later. The second does nothing until a pull has ended in this boot, and
+# once one has, it goes on whatever came of it. Both stop and start with the programs, by hand too.
+
+
+def _pull(site: Site, pull: Pull) -> str:
+    """Return the service of one pull. Nothing hardens it: programs that it starts would have that for ever.
+
+    Only Wants=: a node where that unit fails is to get the release that mends it.
+    """
+    return f"""\
+{_MADE}
+[Unit]
+Description=quesofiesta asks for a new release
+Wants={PROGRAMS}
+After={PROGRAMS} network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+ExecStart={" ".join(map(_word, pull.words))}
+TimeoutStartSec=1d
+SuccessExitStatus=SIGTERM
+SyslogLevel=warning
+LogLevelMax=notice
+{_common(site)}"""
+
+
+_PULL_BOOT = f"""\
+{_MADE}
+[Unit]
+Description=the first pull after a boot
+Requires={PROGRAMS}
+
+[Timer]
+Unit={PULL}
+OnActiveSec=0
+RandomizedDelaySec={FIRST}s
+AccuracySec=1s
+
+[Install]
+WantedBy=timers.target {PROGRAMS}
+"""
+
+
+def _pulls(pull: Pull) -> str:
+    return f"""\
+{_MADE}
+[Unit]
+Description=quesofiesta asks for a new release, again and again
+Requires={PROGRAMS}
+
+[Timer]
+OnUnitInactiveSec={_seconds(pull.every / 2)}
+RandomizedDelaySec={_seconds(pull.every)}
+AccuracySec=1s
+
+[Install]
+WantedBy=timers.target {PROGRAMS}
+"""
+
+
+def _seconds(every: float) -> str:
+    return f"{every:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+# -- what all have
+
+
 def _common(site: Site) -> str:
     """Return what holds for whoever takes turns: programs that are in its cgroup live on when it goes."""
     runtime = "RuntimeDirectory=whiz\nRuntimeDirectoryPreserve=yes\n" if site.runtime else ""
@@ -186,34 +270,3 @@ def _word(text: str) -> str:
     if re.fullmatch(r"[^\s\"'\\;]+", text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-# -- cron
-
-
-def table(text: str, site: Site | None) -> str:
-    """Return a crontab with our lines as they should be; without them where there is no site.
-
-    What is not ours stays to the byte, whatever else than a line feed Python takes for the end of a line.
-    """
-    lines = _LINE.findall(text)
-    wanted = _lines(site) if site is not None else []
-    if [line for line in lines if _ours(line)] == wanted:
-        return text
-    others = "".join(line for line in lines if not _ours(line))
-    return others + ("\n" if wanted and others and not others.endswith("\n") else "") + "".join(wanted)
-
-
-def others(text: str) -> tuple[str, ...]:
-    """Return the lines of a crontab that are not ours and take turns as well."""
-    lines = (line.strip() for line in _LINE.findall(text) if not _ours(line))
-    return tuple(line for line in lines if not line.startswith("#") and _TURN.search(line))
-
-
-def _ours(line: str) -> bool:
-    return line.rstrip().endswith(_OURS)
-
-
-def _lines(site: Site) -> list[str]:
-    command = shlex.join((*site.words, "apply", "--quiet")).replace("%", "\\%")
-    return [f"{when} {command}{_OURS}\n" for when in ("@reboot", "* * * * *")]

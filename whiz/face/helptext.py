@@ -145,7 +145,8 @@ Write and enable what brings whiz up after a boot: a systemd service in which it
 the default elsewhere) that has it take a turn a minute. Where there is systemd,
 programs end in reverse order when the machine shuts down. Run again, it changes what
 is not as it should be and says so; another mode takes the place of the one before.
-Programs go on meanwhile.
+Programs go on meanwhile. Where quesofiesta.yaml is there, releases are pulled as well,
+as often as its `poll` says.
 
 examples:
   sudo whiz install

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from whiz.core.crontab import others, period
 from whiz.core.errors import HomeError, UsageError, WhizError
 from whiz.core.install import Command, Remove, Tabulate, Write, quiet, said
 from whiz.core.install import install as installed
 from whiz.core.install import uninstall as uninstalled
-from whiz.core.units import Mode, Site, others, unwritable
+from whiz.core.units import Mode, Pull, Site, unwritable
 from whiz.core.value import replace
+from whiz.core.words import spell_seconds
 from whiz.face import voice
 from whiz.world import boot
+from whiz.world.home import home
 
 if TYPE_CHECKING:
     import argparse
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def install(args: argparse.Namespace) -> int:
-    """Have whiz come up with the machine."""
-    site = _site(args)
+    """Have whiz come up with the machine, and releases arrive where one follows any."""
+    site = _following(args, _site(args))
     found = boot.look(site.user)
     mode = Mode(args.mode or (Mode.SYSTEMD if found.systemd or found.mute else Mode.CRON))
     if args.print:
@@ -31,6 +34,9 @@ def install(args: argparse.Namespace) -> int:
     else:
         _possible(mode, found)
     code = _carried_out(args, installed(site, found, mode), f"{mode} keeps the whizzifest")
+    if site.pull and mode is Mode.CRON and (asks := period(site.pull.every)) != site.pull.every:
+        poll = spell_seconds(site.pull.every)
+        voice.say(args, f"poll: {poll}: cron asks every {spell_seconds(asks)}; it knows parts of an hour and of a day")
     for line in others(found.crontab or ""):
         voice.warn(f"a line of your own in the crontab takes turns as well; remove it with crontab -e: {line}")
     return code
@@ -62,9 +68,9 @@ def _site(args: argparse.Namespace) -> Site:
         raise UsageError(
             f"not root\nhint: sudo whiz {args.command}, or whiz {args.command} --user for your own programs"
         )
-    words, home = boot.words(), getattr(args, "home", None)
+    words, given = boot.words(), getattr(args, "home", None)
     _held("whiz itself", *words)
-    for option, path in (("--home", home), ("--manifest", getattr(args, "manifest", None))):
+    for option, path in (("--home", given), ("--manifest", getattr(args, "manifest", None))):
         if path is not None:
             _held(option, os.path.abspath(path))
             words += (option, os.path.abspath(path))
@@ -72,7 +78,26 @@ def _site(args: argparse.Namespace) -> Site:
         user = pwd.getpwuid(os.getuid()).pw_name if args.user else None
     except KeyError:
         raise HomeError(f"uid {os.getuid()} has no name, and so no systemd of its own and no crontab") from None
-    return Site(words, user, runtime=not args.user and home is None)
+    return Site(words, user, runtime=not args.user and given is None)
+
+
+def _following(args: argparse.Namespace, site: Site) -> Site:
+    """Return the site with how its releases arrive, where its home says that it follows any; raise ManifestError."""
+    given = getattr(args, "home", None)
+    config = "/etc/whiz" if given is None and site.user is None else home(given).config
+    path = f"{config}/quesofiesta.yaml"
+    if not os.path.lexists(path):
+        return site
+    from whiz.face.quesofiesta.node import settings_in  # noqa: PLC0415  who follows releases has PyYAML
+
+    settings = settings_in(path)
+    words = (*boot.beside(boot.words()), "pull", "--quiet")
+    _held("quesofiesta itself", *words)
+    words += ("--home", os.path.abspath(given)) if given is not None else ()
+    there = [getattr(args, "manifest", None) or "", *(f"{config}/whizzifest{end}" for end in ("", ".yaml", ".yml"))]
+    current = f"{home(given).state}/apps/{settings.app}/current"
+    first = not any(os.path.lexists(p) for p in (*there, current))
+    return replace(site, pull=Pull(words, settings.poll, first))
 
 
 def _held(what: str, *paths: str) -> None:

@@ -44,6 +44,14 @@ def words() -> tuple[str, ...]:
     return (here,)
 
 
+def beside(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return how quesofiesta is called where whiz is called by these words."""
+    found = os.path.join(os.path.dirname(words[0]), "quesofiesta")
+    if len(words) == 1 and os.access(found, os.X_OK):
+        return (found,)
+    return (sys.executable, "-m", "whiz.face.quesofiesta.cli")
+
+
 def look(user: str | None) -> Found:
     """Return what is so, for the system or for this user."""
     folder = os.path.join(pwd.getpwnam(user).pw_dir, _USER) if user is not None else _SYSTEM

@@ -104,7 +104,7 @@ RECORD = Record(
         Key(
             "poll",
             Text("a duration of 10s or more", _poll, kinds=DURATION.kinds),
-            "How often a timer is to ask; none is installed yet.",
+            "How often the timer of `whiz install` asks.",
             "5m",
         ),
         Key(

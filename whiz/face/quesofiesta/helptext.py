@@ -198,7 +198,7 @@ NODE: dict[str, tuple[str, str]] = {
 Ask the mirrors of /etc/whiz/quesofiesta.yaml what this node is to run, fetch what is
 missing, check every byte, and switch to it in one step. What the switch changed must
 then run well for a while (gate:), or the node turns back by itself. Where no whiz
-stays, the turns are taken here.
+stays, the turns are taken here. `whiz install` has it done by itself, every `poll`.
 
 examples:
   sudo quesofiesta pull

@@ -154,7 +154,7 @@ class Node:
         self.home: Home = home(self.given)
         self._files = wishes(self.home.config)
         self.stamp = stamp(self._files)  # before they are read
-        self.settings: Settings = _settings(self._files[0])
+        self.settings: Settings = settings_in(self._files[0])
         self.store = Store(f"{self.home.state}/apps/{self.settings.app}")
         self.notes = Notes(self.home.run, self.settings.app)
 
@@ -189,7 +189,8 @@ def _gate(node: Node) -> Gate:
     return Watching([] if node.given is None else ["--home", node.given], node.settings.gate)
 
 
-def _settings(path: str) -> Settings:
+def settings_in(path: str) -> Settings:
+    """Return what a quesofiesta.yaml says; raise ManifestError with all that is wrong with it."""
     from whiz.core.release import settings  # noqa: PLC0415
 
     root, report = _tree(path)
