@@ -160,7 +160,7 @@ FOR_EVER = """\
 #!/bin/sh
 set -- $(cat /proc/$$/stat)
 echo $$ ${22} >%s/pid.new && mv %s/pid.new %s/pid
-exec sleep 100000
+exec sleep 123456  # no program of a test says so: none takes it for its own
 """
 
 

@@ -263,7 +263,7 @@ def test_a_rollback_under_way_takes_the_canary_back(master: Master) -> None:
 
 
 def test_one_that_babbles_and_one_that_never_ends(master: Master) -> None:
-    for name, then in (("babbler", "yes | head -c 100000000"), ("slow", "exec sleep 100000")):
+    for name, then in (("babbler", "yes | head -c 100000000"), ("slow", "exec sleep 123456")):
         folder = master.node(name)
         (folder / "tool").write_text((folder / "quesofiesta").read_text())
         (folder / "tool").chmod(0o755)

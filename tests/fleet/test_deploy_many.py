@@ -46,7 +46,7 @@ class Node:
     """What a node does with a channel: it runs what that wants of it, or turns back."""
 
     def __init__(self, name: str, mirror: Mirror, *, bad: bool) -> None:
-        self._name, self._mirror, self._bad = name, mirror, bad
+        self._name, self._mirror, self.bad = name, mirror, bad
         self.current: str | None = None
         self.failed: list[dict[str, str]] = []
         self.pulls = 0
@@ -74,7 +74,7 @@ class Node:
         label = channels.wanted(said, self._name, ())
         new = said.offer(label).id
         common = {"id": new, "label": label, "words": "", "seq": said.seq, "fetched": 100}
-        if self._bad and self.current is not None:
+        if self.bad and self.current is not None:
             self.failed.append({"id": new, "label": label, "why": "exited 3"})
             return 1, _line(did="back", why="exited 3\nno lens", **common)
         did, self.current = "nothing" if self.current == new else "updated", new
@@ -166,3 +166,17 @@ def test_waves_of_five_hundred(fleet: Fleet) -> None:
     assert sizes[1] >= 45
     assert sizes[2] == 445
     assert releases.is_digest(said["id"])
+
+
+def test_nobody_is_asked_any_more_once_too_many_failed(fleet: Fleet) -> None:
+    """All at once and bad everywhere: it ends with the tenth of 450, and with those that were being asked then."""
+    fleet.deploy("one")
+    for node in fleet.nodes.values():
+        node.bad = True
+    code, said = fleet.deploy("two", "-j", "4")
+    found = states(said)
+    assert code == 1
+    assert 10 <= found["rolled back"] <= 10 + 4
+    assert found["not asked"] == 450 - found["rolled back"]
+    assert said["ended"].startswith("aborted: ")
+    assert sum(node.pulls for node in fleet.nodes.values()) == 450 + found["rolled back"]

@@ -167,6 +167,7 @@ AGAIN = PULL | {"id": OLD, "label": "one", "seq": 51}
         (Result.FAILED, reply(AGAIN), Result.FAILED, "so; runs one again"),
         (Result.UPDATED, reply(AGAIN | {"id": "c" * 64, "label": "pin"}), Result.RETURNED, "runs one again"),
         (Result.UPDATED, offline(), Result.UPDATED, "so; goes back to one at its next pull: no route to host"),
+        (Result.UPDATED, Reply("pi", fate=Fate.CUT, why="asked"), Result.UPDATED, "at its next pull: asked"),
         (Result.UPDATED, reply(PULL), Result.UPDATED, "at its next pull: its mirrors still have number 50"),
         (Result.UPDATED, reply({"version": 1, "error": "no room"}, code=1), Result.FAILED, "did not go back to one: no room"),
     ],

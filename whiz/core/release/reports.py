@@ -177,7 +177,7 @@ def returned(told: Told, reply: Reply, goal: Goal) -> Told:
         if ill:
             return replace(told, says=f"{told.says}; {says}")
         return replace(told, result=Result.RETURNED, says=says)
-    if now.result in (Result.OFFLINE, Result.STALE):
+    if now.result in (Result.OFFLINE, Result.STALE, Result.UNKNOWN, Result.WAITING):
         why = now.says.removeprefix(LATER)
         return replace(told, says=f"{told.says}; goes back to {goal.label} at its next pull: {why}")
     return replace(told, result=Result.FAILED, says=f"did not go back to {goal.label}: {now.says}", log=now.log)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from typing import TYPE_CHECKING
 
 from whiz.core.errors import UsageError, WhizError
-from whiz.core.fleet.answers import Fate
+from whiz.core.fleet.answers import Fate, Reply
 from whiz.core.release import publish as edits
 from whiz.core.release import reports, rollout
 from whiz.core.release.channel import wanted
-from whiz.core.release.reports import BAD, WELL, Goal, Result
+from whiz.core.release.reports import BAD, WELL, Goal, Result, Told
 from whiz.core.value import replace
 from whiz.core.words import counted, spell_seconds
 from whiz.face import hosts, voice
@@ -22,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from fractions import Fraction
 
-    from whiz.core.fleet.answers import Reply
     from whiz.core.fleet.model import Host
     from whiz.core.release.channel import Channel, Offer
     from whiz.core.release.publish import Issue
     from whiz.core.release.rollout import Wave
     from whiz.face.hosts import Ways
+    from whiz.world.fleet.pool import Turn
 
 PENDING, INTERRUPTED = 3, 130
 _OPEN = (Result.WAITING, Result.OFFLINE, Result.STALE)  # of hosts that are asked with the next wave, too
@@ -53,6 +55,30 @@ def deploy(args: argparse.Namespace, ways: Callable[[], Ways] = hosts.lines) -> 
 
 class Interrupted(Exception):
     """Somebody pressed Ctrl-C while hosts were asked."""
+
+
+class Fuse:
+    """Ways to hosts that lead to no more of them once too many failed: what they would be asked for is taken back."""
+
+    def __init__(self, ways: Ways, failed: Callable[[Reply], bool], allowed: float) -> None:
+        self._ways, self._failed, self._left = ways, failed, allowed
+        self._lock = threading.Lock()
+        self.blown = False
+
+    def run(self, turn: Turn, command: str) -> Reply:
+        """Run a command on a host, unless it is too late for that."""
+        if self.blown:
+            return Reply(turn.host.name, fate=Fate.NEVER, why="too many failed before its turn")
+        reply = self._ways.run(turn, command)
+        if self._failed(reply):
+            with self._lock:
+                self._left -= 1
+                self.blown = self.blown or self._left < 0
+        return reply
+
+    def close(self) -> None:
+        """Let go of all."""
+        self._ways.close()
 
 
 class Deploy:
@@ -91,7 +117,7 @@ class Deploy:
         waves = self._plan.waves
         for wave in waves:
             self._offer(wave)
-            self._nudge([h for h in wave.hosts if self._told[h].result in _OPEN])
+            self._nudge(wave)
             if not wave.last:
                 self._soak(wave)
             failed, answered = reports.tally(self._told[h] for h in wave.hosts)
@@ -131,30 +157,38 @@ class Deploy:
         self._holds = f"{what}\n{then}"
         self._say(self._holds if new else what)
 
-    def _nudge(self, names: Sequence[str]) -> None:
-        """Have these hosts pull."""
+    def _nudge(self, wave: Wave) -> None:
+        """Have the hosts of a wave pull that were not asked yet, or had not got it."""
+        names = [h for h in wave.hosts if self._told[h].result in _OPEN]
         if not names:
             return
         self._say(f"{counted(len(names), 'host')} asked to pull: {deploytold.named(names)}")
-        for reply in self._pull(names):
-            self._told[reply.host] = reports.pulled(reply, self._plan.standings[reply.host], self._goal)
-        self._cut(names)
 
-    def _pull(self, names: Iterable[str]) -> tuple[Reply, ...]:
+        def told(reply: Reply) -> Told:
+            return reports.pulled(reply, self._plan.standings[reply.host], self._goal)
+
+        failed, _ = reports.tally(self._told[h] for h in wave.hosts)
+        allowed = float(self._limit * len(wave.hosts) / 100 - failed)  # were all to answer, which is the most
+        if self._plan.complete or self._plan.before is None:
+            allowed = math.inf  # nothing will be taken back
+        fuse = Fuse(self._ways(), lambda reply: told(reply).result in BAD, allowed)
+        for reply in self._pull(names, fuse):
+            self._told[reply.host] = told(reply)
+        results = {self._told[n].result for n in names}
+        if Result.UNKNOWN in results or (Result.WAITING in results and not fuse.blown):
+            raise Interrupted
+
+    def _pull(self, names: Iterable[str], ways: Ways) -> tuple[Reply, ...]:
         timeout = self._args.timeout
         words = ["pull", "--json", "--wait", f"{min(_WAIT, timeout / 2):g}"]
         chosen = [replace(self._plan.host(n), timeout=timeout) for n in names]
-        return self._ask(chosen, lambda host: hosts.line(host, words, reports.TOOL))
+        return self._ask(chosen, lambda host: hosts.line(host, words, reports.TOOL), ways)
 
-    def _ask(self, chosen: Sequence[Host], line: Callable[[Host], str]) -> tuple[Reply, ...]:
-        ways = self._ways()  # anew each time: a host may have been off since
+    def _ask(self, chosen: Sequence[Host], line: Callable[[Host], str], ways: Ways) -> tuple[Reply, ...]:
+        """Ask them; by new ways each time, as a host may have been off since."""
         replies = hosts.ask(self._args, ways, chosen, line)
         ways.close()
         return replies
-
-    def _cut(self, names: Iterable[str]) -> None:
-        if any(self._told[n].result in (Result.UNKNOWN, Result.WAITING) for n in names):
-            raise Interrupted
 
     def _soak(self, wave: Wave) -> None:
         """Wait, and see who is still well."""
@@ -162,7 +196,7 @@ class Deploy:
             self._say(f"looking at them again in {spell_seconds(self._args.soak)}")
             time.sleep(self._args.soak)  # what it is for
         chosen = [self._plan.host(n) for n in wave.hosts]
-        replies = self._ask(chosen, question)
+        replies = self._ask(chosen, question, self._ways())
         if any(r.fate in (Fate.CUT, Fate.NEVER) for r in replies):
             raise Interrupted
         for reply in replies:
@@ -194,8 +228,11 @@ class Deploy:
         if not back:
             return
         self._say(f"{counted(len(back), 'host')} asked to go back: {deploytold.named(back)}")
-        for reply in self._pull(back):
+        replies = self._pull(back, self._ways())
+        for reply in replies:
             self._told[reply.host] = reports.returned(self._told[reply.host], reply, self._before(said, reply.host))
+        if any(r.fate in (Fate.CUT, Fate.NEVER) for r in replies):
+            raise Interrupted
 
     def _before(self, said: Channel, host: str) -> Goal:
         was = self._plan.standings[host]

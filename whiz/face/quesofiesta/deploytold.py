@@ -117,6 +117,8 @@ def table(
         if getattr(args, "quiet", False) and row.result in BAD:
             voice.warn(f"{row.host}: {row.result}: {row.says}")
         voice.say(args, f"{row.host:<{wide}}  {result}  {text}".rstrip())
+    if getattr(args, "quiet", False) and ended:
+        voice.warn(ended)
     for row in rows:
         if row.log:
             voice.say(args, "\n".join([f"==> {row.host} <==", *row.log]))
