@@ -49,6 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench release", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="200 files, once; write to a temporary directory")
     parser.add_argument("--only", default="", metavar="WORDS", help="just the ways with these words: whiz,rsync; as --quick")
+    parser.add_argument("--rounds", type=int, default=99, metavar="N", help="at most so many of each; as --quick")
     parser.add_argument("--inside", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
@@ -58,7 +59,7 @@ def main() -> int:
     getting.debian("rsync")
     with tempfile.TemporaryDirectory(prefix="whiz-bench-") as room:
         install(room)
-        words = [room, *(["--quick"] if args.quick else []), *(["--only", args.only] if args.only else [])]
+        words = [room, "--only", args.only, "--rounds", str(args.rounds), *(["--quick"] if args.quick else [])]
         return ground.inside(__file__, words)
 
 
@@ -75,7 +76,7 @@ matters is the ratio. The master's files are in memory, and publishing and commi
 
 def _inside(args: argparse.Namespace) -> int:
     room, effort = args.inside, QUICK if args.quick else Effort()
-    place_of_report = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick or args.only else DOCS
+    place_of_report = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick or args.only or args.rounds < 99 else DOCS
     began, load = time.strftime("%Y-%m-%d %H:%M"), os.getloadavg()[0]
     memory = f"{room}/memory"
     os.mkdir(memory)
@@ -86,7 +87,8 @@ def _inside(args: argparse.Namespace) -> int:
     source = Source(place.source, effort.files, effort.size)
     master = Master(place)
     ways = [w for w in all_ways(place, room, effort.card) if not args.only or any(o in w.name for o in args.only.split(","))]
-    for stage, rounds in effort.rounds:
+    for stage, most in effort.rounds:
+        rounds = min(most, args.rounds)
         for turn in range(rounds):
             if stage in (ONE, TENTH):
                 source.change(1 if stage == ONE else effort.files // 10)
@@ -233,7 +235,7 @@ def _report(  # noqa: PLR0913, PLR0917  what a report is made of
     size = sum(os.path.getsize(p) for p in source.files)
     lines = [*facts(began), f"- {versions}", f"- {len(source.files):,} files, {size / 1e6:,.0f} MB"]
     lines += [f"- load average before and after: {load:.1f}, {os.getloadavg()[0]:.1f}", ""]
-    parts = [_stage(stage, ways, rounds) for stage, rounds in effort.rounds]
+    parts = [_stage(stage, ways) for stage, _ in effort.rounds]
     rows = [(title, shown(times)) for title, times in published.items()]
     slowest = statistics.median(next(iter(published.values())))
     said = f"{_held(slowest < PUBLISH)}: we reach for less than {PUBLISH:g} s for 1,000 files."
@@ -244,7 +246,7 @@ def _report(  # noqa: PLR0913, PLR0917  what a report is made of
     return "\n".join([HEAD, "", *lines, *parts])
 
 
-def _stage(stage: str, ways: list[Way], rounds: int) -> str:
+def _stage(stage: str, ways: list[Way]) -> str:
     base = next((w for w in ways if w.name == RSYNC), ways[0])
     rows = []
     for w in ways:
@@ -253,7 +255,7 @@ def _stage(stage: str, ways: list[Way], rounds: int) -> str:
         seconds = shown([c.seconds for c in costs])
         rows.append((w.name, seconds, f"{share:.2f}", _kb([c.wire for c in costs]), _kb([c.card for c in costs])))
     head = ("", "ms", f"times {base.name}", "wire, kB", "card, kB")
-    return section(stage, table(head, rows), f"{rounds} rounds.")
+    return section(stage, table(head, rows), f"{len(base.found[stage])} rounds.")
 
 
 def _seconds(way: Way, stage: str) -> float:
@@ -294,18 +296,21 @@ def _losing(ways: list[Way]) -> list[str]:
     """Say where others are better than whiz."""
     by = {w.name: w for w in ways}
     lines = []
-    for name in (HTTP, SSH):
-        for stage in (FIRST, SAME, ONE, TENTH):
-            for what in ("seconds", "wire", "card") if name in by else ():
-                ours = statistics.median(getattr(c, what) for c in by[name].found[stage])
-                better = [
-                    f"{o} ({ours / theirs:.1f} times)" if theirs else o
-                    for o in (RSYNC, IN_PLACE, COPY, GIT, ANSIBLE)
-                    if o in by and (theirs := statistics.median(getattr(c, what) for c in by[o].found[stage])) < ours
-                ]
-                if better:
-                    lines.append(f"- {name} loses in {what} at {stage.lower()} to {', '.join(better)}.")
-    return lines or ["- Nobody here is better than whiz in seconds, wire or card at any of it."]
+    for name in (n for n in (HTTP, SSH) if n in by):
+        for what, said in (("seconds", "in time"), ("wire", "on the wire"), ("card", "on the card")):
+            worse = [words for stage in REACH | {TENTH: 0.0} if (words := _behind(by, name, stage, what))]
+            if worse:
+                lines.append(f"- {name} loses {said}: {'; '.join(worse)}.")
+    return lines or ["- Nobody here is better than whiz in time, on the wire or on the card at any of it."]
+
+
+def _behind(by: dict[str, Way], name: str, stage: str, what: str) -> str:
+    def of(way: str) -> float:
+        return statistics.median(float(getattr(c, what)) for c in by[way].found[stage])
+
+    others = [o for o in (RSYNC, IN_PLACE, COPY, GIT, ANSIBLE) if o in by and of(o) < of(name)]
+    held = [f"{o} ({of(name) / of(o):.1f} times)" if of(o) else o for o in others]
+    return f"{stage.lower()}, to {', '.join(held)}" if held else ""
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 _BASE = 8 << 20  # bytes of text of which files are slices
 _SHARE = 0.3  # of files that are no text, such as compiled ones
 _LINE = 9  # words
+_RUN = 2048  # bytes of one kind in a file that is no text
 
 
 class Source:
@@ -19,11 +20,9 @@ class Source:
         words = ["self", "return", "import", "def", "(", ")", ":", "=", "None", "value", "if", "for", "in", "not", "0"]
         words += ["".join(self._chance.choices("aeioubcdlmnprst", k=self._chance.randint(3, 11))) for _ in range(8000)]
         rarely = [1 / (n + 2) for n in range(len(words))]
-        text: list[str] = []
-        while len(text) < _BASE // 7:
-            text += self._chance.choices(words, rarely, k=_LINE)
-            text.append("\n    ")
-        self._text = " ".join(text).encode()
+        drawn = self._chance.choices(words, rarely, k=_BASE // 7)
+        lines = (" ".join(drawn[i : i + _LINE]) for i in range(0, len(drawn), _LINE))
+        self._text = "\n    ".join(lines).encode()
         self.files: list[str] = []
         shares = [self._chance.lognormvariate(0, 1.6) for _ in range(files)]
         for n, share in enumerate(shares):
@@ -48,10 +47,9 @@ class Source:
 
     def _mixed(self, size: int) -> bytes:
         """Return bytes that compress to about half, as machine code does."""
-        hard = self._chance.randbytes((size + 1) // 2)
         return b"".join(
-            hard[i : i + 64] + self._slice(min(64, size // 2 - i)) for i in range(0, max(1, size // 2), 64)
-        )[:size].ljust(size, b"\0")
+            (self._chance.randbytes(_RUN) if n % 2 else self._slice(_RUN)) for n in range(size // _RUN + 1)
+        )[:size]
 
     def change(self, number: int) -> None:
         """Change a line in the middle of as many files; of a single one, whose size is the median."""

@@ -15,15 +15,17 @@ from whiz.world.release.staging import Stage
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from whiz.core.release.release import Release
     from whiz.core.release.trial import State
     from whiz.world.release.ground import Here
 
 
 class Trials:
-    """The trials of one node."""
+    """The trials of one node. `known`: releases whose text was looked at a moment ago."""
 
     def __init__(self, here: Here) -> None:
         self._here = here
+        self.known: dict[str, Release] = {}
 
     def leftover(self, state: State) -> State:
         """End a trial that a cut has left unfinished."""
@@ -79,7 +81,8 @@ class Trials:
     def _held(self, name: str | None) -> Held | None:
         if name is None or not self._here.store.has(name):
             return None
-        return Held(name, f"{self._here.store.releases}/{name}", self._here.store.release(name))
+        release = self.known.get(name) or self._here.store.release(name)
+        return Held(name, f"{self._here.store.releases}/{name}", release)
 
     def told(self, state: State, did: str, name: str, label: str, why: str) -> State:
         """Return the state that also says what was done last."""
