@@ -23,7 +23,7 @@ PATIENCE = 60.0  # s for a server to listen
 def needed(*tools: str) -> None:
     """End with what is missing on this machine."""
     if os.getuid() != 0:
-        raise SystemExit("bench: hosts of its own need root (sudo ./scripts/bench …)")
+        raise SystemExit("bench: hosts of its own need root (sudo ./scripts/bench)")
     absent = [t for t in (*tools, "unshare", "nsenter", "setpriv", "ip") if shutil.which(t, path=_PATH) is None]
     if absent or not os.path.exists(SSHD):
         raise SystemExit(f"bench: there is no {', '.join(absent) or 'sshd'}: apt-get install it")
@@ -133,7 +133,7 @@ def keys(folder: str, *names: str) -> None:
 
 
 def sshd(folder: str, address: str, name: str = "") -> None:
-    """Start a server that knows `user` and is `host` (keys in this folder), on a host or here; wait until it listens."""
+    """Start a server, on a host or here: `user` may log in, `host` is its key, both in this folder. Wait for it."""
     config = f"{folder}/sshd-{address}"
     Path(config).write_text(
         f"ListenAddress {address}\nPort 22\nHostKey {folder}/host\nPidFile none\nStrictModes no\nUsePAM no\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,14 +20,27 @@ from pathlib import Path
 import getting
 import ground
 from node import DOCS, commit, facts, install
+from released import report
 from trees import Source
-from ways import ANSIBLE, COPY, GIT, HTTP, IN_PLACE, RSYNC, SSH, Cost, Master, Place, Way, entering, mirror, publishing
+from ways import (
+    ANSIBLE,
+    FIRST,
+    GIT,
+    HTTP,
+    NAMES,
+    ONE,
+    SAME,
+    SSH,
+    TENTH,
+    Cost,
+    Master,
+    Place,
+    Way,
+    entering,
+    mirror,
+    publishing,
+)
 from ways import ways as all_ways
-from words import section, shown, table
-
-FIRST, SAME, ONE, TENTH = "First install", "Nothing new", "One file changed", "A tenth of the files changed"
-REACH = {FIRST: 1.2, SAME: 0.15, ONE: 0.5}  # of rsync's time at most, by issue 5
-PUBLISH, COPIES = 1.0, 10.0  # s for 1,000 files; times fewer bytes to the card than a copy
 
 
 @dataclass(frozen=True)
@@ -41,42 +54,44 @@ class Effort:
     card: int = 1_200
 
 
-QUICK = Effort(200, 4_000_000, ((FIRST, 1), (SAME, 2), (ONE, 1), (TENTH, 1)), 100, 120)
+QUICK = Effort(200, 4_000_000, ((FIRST, 1), (SAME, 1), (ONE, 1), (TENTH, 1)), 100, 120)
 
 
 def main() -> int:
     """Measure everything and write the report."""
     parser = argparse.ArgumentParser(prog="bench release", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="200 files, once; write to a temporary directory")
-    parser.add_argument("--only", default="", metavar="WORDS", help="just the ways with these words: whiz,rsync; as --quick")
-    parser.add_argument("--rounds", type=int, default=99, metavar="N", help="at most so many of each; as --quick")
+    parser.add_argument(
+        "--only", default="", metavar="WORDS", help="just the ways with these words: whiz,rsync; as --quick"
+    )
+    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="at most so many of each; as --quick")
     parser.add_argument("--inside", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
         return _inside(args)
-    ground.needed("mkfs.ext4", "losetup", "git", "nginx")
-    getting.pythons()
-    getting.debian("rsync")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that was started is ended
+    names = _chosen(args.only)
+    ground.needed("mkfs.ext4", "losetup", "nginx", *(["git"] if GIT in names else []))
+    if ANSIBLE in names:
+        getting.pythons()
+    if any("rsync" in name or name == ANSIBLE for name in names):
+        getting.debian("rsync")
     with tempfile.TemporaryDirectory(prefix="whiz-bench-") as room:
         install(room)
         words = [room, "--only", args.only, "--rounds", str(args.rounds), *(["--quick"] if args.quick else [])]
         return ground.inside(__file__, words)
 
 
-HEAD = """\
-# A release on its way
-
-Written by `./scripts/bench release` (about six minutes, as root); run it again to measure your machine. A tree of built
-source goes from a master to a node over a cable of its own (a veth pair, on which nothing is slow), onto a card of its
-own (ext4 on a loop device). Times are wall-clock: median (fastest to slowest), from the command's begin until all of it
-is on the card: everybody ends with `sync -f`, whiz too, whose own flush is before that. *Wire*: bytes in both
-directions, as the cable counts them. *Card*: bytes written to the device. Ways take turns within one run, so what
-matters is the ratio. The master's files are in memory, and publishing and committing are not in these times."""
+def _chosen(only: str) -> list[str]:
+    names = [name for name in NAMES if not only or any(word in name for word in only.split(","))]
+    if not names:
+        raise SystemExit(f"bench: no way has {only!r} in its name; there are {', '.join(NAMES)}")
+    return names
 
 
 def _inside(args: argparse.Namespace) -> int:
     room, effort = args.inside, QUICK if args.quick else Effort()
-    place_of_report = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick or args.only or args.rounds < 99 else DOCS
+    place_of_report = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick or args.only or args.rounds else DOCS
     began, load = time.strftime("%Y-%m-%d %H:%M"), os.getloadavg()[0]
     memory = f"{room}/memory"
     os.mkdir(memory)
@@ -85,10 +100,11 @@ def _inside(args: argparse.Namespace) -> int:
     os.environ["PATH"] = place.env["PATH"]
     node = _network(memory, place)
     source = Source(place.source, effort.files, effort.size)
-    master = Master(place)
-    ways = [w for w in all_ways(place, room, effort.card) if not args.only or any(o in w.name for o in args.only.split(","))]
+    names = _chosen(args.only)
+    master = Master(place, git=GIT in names)
+    ways = all_ways(place, room, effort.card, names)
     for stage, most in effort.rounds:
-        rounds = min(most, args.rounds)
+        rounds = min(most, args.rounds or most)
         for turn in range(rounds):
             if stage in (ONE, TENTH):
                 source.change(1 if stage == ONE else effort.files // 10)
@@ -100,7 +116,10 @@ def _inside(args: argparse.Namespace) -> int:
             print(f"bench: {time.strftime('%H:%M:%S')} {stage.lower()}, round {turn + 1} of {rounds}", flush=True)
     _agree(ways, source)
     published = _published(place, room, effort)
-    text = _report(began, load, ways, source, published, effort, _versions(place))
+    size = sum(os.path.getsize(p) for p in source.files)
+    held = [*facts(began), f"- {_versions(place, ways)}", f"- {len(source.files):,} files, {size / 1e6:,.0f} MB"]
+    held.append(f"- load average before and after: {load:.1f}, {os.getloadavg()[0]:.1f}")
+    text = report(held, ways, published)
     Path(f"{place_of_report}/release.md").write_text(text, encoding="utf-8")
     print(text)
     print(f"written to {os.path.relpath(place_of_report)}")
@@ -112,7 +131,7 @@ def _placed(room: str, memory: str) -> Place:
     env = {"PATH": path, "HOME": f"{memory}/home", "LANG": "C.UTF-8", "ANSIBLE_NOCOLOR": "1"}
     for folder in ("home", "source"):
         os.mkdir(f"{memory}/{folder}")
-    return Place(f"{memory}/source", memory, f"{room}/venv/bin", getting.pythons(), env)
+    return Place(f"{memory}/source", memory, f"{room}/venv/bin", f"{getting.cache()}/pythons/bin", env)
 
 
 NGINX = """\
@@ -135,7 +154,8 @@ def nginx(memory: str, repo: str) -> subprocess.Popen[bytes]:
     """Start one that hands a repository out."""
     os.mkdir(f"{memory}/nginx")
     Path(f"{memory}/nginx.conf").write_text(
-        "user root; daemon off; " + NGINX.format(at=f"{memory}/nginx", repo=repo, address=ground.MASTER), encoding="ascii"
+        "user root; daemon off; " + NGINX.format(at=f"{memory}/nginx", repo=repo, address=ground.MASTER),
+        encoding="ascii",
     )
     server = subprocess.Popen(["nginx", "-e", "stderr", "-c", f"{memory}/nginx.conf"])
     ground.listens(ground.MASTER, 80, server)
@@ -201,7 +221,7 @@ def _published(place: Place, room: str, effort: Effort) -> dict[str, list[float]
     found: dict[str, list[float]] = {}
     for n, (title, (files, size)) in enumerate(trees.items()):
         Source(f"{place.memory}/published{n}", files, size)
-        for turn in range(2 if effort is QUICK else 5):
+        for turn in range(1 if effort is QUICK else 5):
             repo = f"{room}/repo{n}-{turn}"
             init = [f"{place.bin}/quesofiesta", "init", repo, "--app", "bench", "--keys", f"{place.memory}/keys"]
             place.run(*init, "--key", f"{place.memory}/keys/publish.pub", "--root-key", f"{place.memory}/keys/root.pub")
@@ -211,106 +231,16 @@ def _published(place: Place, room: str, effort: Effort) -> dict[str, list[float]
     return found
 
 
-def _versions(place: Place) -> str:
-    first = [place.run(name, "--version").splitlines()[0] for name in ("rsync", "git")]
-    held = [re.sub(r" +protocol.*| version", "", line).strip() for line in first]
+def _versions(place: Place, ways: list[Way]) -> str:
+    there = [name for name in ("rsync", "git") if any(name in w.name for w in ways)]
+    first = [place.run(name, "--version").splitlines()[0] for name in there]
+    held = [re.sub(r" +protocol.*| version +", " ", line).strip() for line in first]
     ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
-    server = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.rpartition("/")[2].strip()
+    server = (
+        subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.rpartition("/")[2].strip()
+    )
     pythons = getting.PYTHONS[0].replace("==", " ")
     return ", ".join([*held, pythons, re.split(r"[ ,]", ssh)[0], f"nginx {server}", f"whiz at {commit()}"])
-
-
-# -- saying
-
-
-def _report(  # noqa: PLR0913, PLR0917  what a report is made of
-    began: str,
-    load: float,
-    ways: list[Way],
-    source: Source,
-    published: dict[str, list[float]],
-    effort: Effort,
-    versions: str,
-) -> str:
-    size = sum(os.path.getsize(p) for p in source.files)
-    lines = [*facts(began), f"- {versions}", f"- {len(source.files):,} files, {size / 1e6:,.0f} MB"]
-    lines += [f"- load average before and after: {load:.1f}, {os.getloadavg()[0]:.1f}", ""]
-    parts = [_stage(stage, ways) for stage, _ in effort.rounds]
-    rows = [(title, shown(times)) for title, times in published.items()]
-    slowest = statistics.median(next(iter(published.values())))
-    said = f"{_held(slowest < PUBLISH)}: we reach for less than {PUBLISH:g} s for 1,000 files."
-    intro = "`quesofiesta publish` of a first release into a fresh repository on this machine's disk, with its flush."
-    parts.append(section("Publishing", intro, table(("", "ms"), rows), said))
-    parts.append(section("What was reached", "\n".join([*_reached(ways), *_losing(ways)])))
-    parts.append(section("How each does it", "\n".join(f"- {w.name}: {w.note}." for w in ways)))
-    return "\n".join([HEAD, "", *lines, *parts])
-
-
-def _stage(stage: str, ways: list[Way]) -> str:
-    base = next((w for w in ways if w.name == RSYNC), ways[0])
-    rows = []
-    for w in ways:
-        costs = w.found[stage]
-        share = _seconds(w, stage) / _seconds(base, stage)
-        seconds = shown([c.seconds for c in costs])
-        rows.append((w.name, seconds, f"{share:.2f}", _kb([c.wire for c in costs]), _kb([c.card for c in costs])))
-    head = ("", "ms", f"times {base.name}", "wire, kB", "card, kB")
-    return section(stage, table(head, rows), f"{len(base.found[stage])} rounds.")
-
-
-def _seconds(way: Way, stage: str) -> float:
-    return statistics.median(c.seconds for c in way.found[stage])
-
-
-def _bytes(way: Way, stage: str) -> float:
-    return statistics.median(c.card for c in way.found[stage])
-
-
-def _kb(values: list[int]) -> str:
-    return f"{statistics.median(values) / 1000:,.1f}"
-
-
-def _held(reached: bool) -> str:  # noqa: FBT001  a word for it
-    return "reached" if reached else "**not reached**"
-
-
-def _reached(ways: list[Way]) -> list[str]:
-    by = {w.name: w for w in ways}
-    lines = []
-    for name in (HTTP, SSH):
-        if name not in by:
-            continue
-        for stage, most in REACH.items():
-            if RSYNC in by:
-                share = _seconds(by[name], stage) / _seconds(by[RSYNC], stage)
-                words = f"{share:.2f} of the time of {RSYNC}"
-                lines.append(f"- {stage}, {name}: {words} (we reach for {most:g}): {_held(share <= most)}.")
-        if COPY in by:
-            times = _bytes(by[COPY], ONE) / max(1.0, _bytes(by[name], ONE))
-            words = f"{times:.0f} times fewer bytes to the card than a full copy"
-            lines.append(f"- {ONE}, {name}: {words} (we reach for {COPIES:g}): {_held(times >= COPIES)}.")
-    return lines
-
-
-def _losing(ways: list[Way]) -> list[str]:
-    """Say where others are better than whiz."""
-    by = {w.name: w for w in ways}
-    lines = []
-    for name in (n for n in (HTTP, SSH) if n in by):
-        for what, said in (("seconds", "in time"), ("wire", "on the wire"), ("card", "on the card")):
-            worse = [words for stage in REACH | {TENTH: 0.0} if (words := _behind(by, name, stage, what))]
-            if worse:
-                lines.append(f"- {name} loses {said}: {'; '.join(worse)}.")
-    return lines or ["- Nobody here is better than whiz in time, on the wire or on the card at any of it."]
-
-
-def _behind(by: dict[str, Way], name: str, stage: str, what: str) -> str:
-    def of(way: str) -> float:
-        return statistics.median(float(getattr(c, what)) for c in by[way].found[stage])
-
-    others = [o for o in (RSYNC, IN_PLACE, COPY, GIT, ANSIBLE) if o in by and of(o) < of(name)]
-    held = [f"{o} ({of(name) / of(o):.1f} times)" if of(o) else o for o in others]
-    return f"{stage.lower()}, to {', '.join(held)}" if held else ""
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from ground import MASTER, NODE, Card, at
 
 KEEP = 4  # releases on the card: the one that runs, the one before, two more
 
-_FLIP = """
+_FLIP = f"""
 sync -f . && mv new releases/$n && ln -s releases/$n .current && mv -T .current current && sync -f .
-ls releases | sort -rn | tail -n +{more} | while read -r old; do rm -rf "releases/$old"; done
-""".format(more=KEEP + 1)
+ls releases | sort -rn | tail -n +{KEEP + 1} | while read -r old; do rm -rf "releases/$old"; done
+"""
 _BEGIN = "set -e; cd {card}; n=$(date +%s%N); mkdir -p releases\n"
 
 
@@ -60,15 +60,18 @@ class Place:
 
 RSYNC, IN_PLACE, COPY = "rsync --link-dest", "rsync in place", "a full copy (tar)"
 GIT, ANSIBLE, HTTP, SSH = "git pull", "ansible synchronize", "**whiz, http**", "**whiz, ssh**"
+FIRST, SAME, ONE, TENTH = "First install", "Nothing new", "One file changed", "A tenth of the files changed"
+NAMES = (RSYNC, IN_PLACE, COPY, GIT, ANSIBLE, HTTP, SSH)
 
 
 class Master:
     """What offers the source in every way."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, git: bool) -> None:
         self._place = place
-        self._git = ["git", f"--git-dir={place.memory}/git", f"--work-tree={place.source}"]
-        place.run(*self._git, "init", "-q", "-b", "main")
+        self._git = ["git", f"--git-dir={place.memory}/git", f"--work-tree={place.source}"] if git else []
+        if git:
+            place.run(*self._git, "init", "-q", "-b", "main")
         self._repo = f"{place.memory}/repo"
         init = [f"{place.bin}/quesofiesta", "init", self._repo, "--app", "bench", "--keys", f"{place.memory}/keys"]
         self._settings = json.loads(place.run(*init, "--json"))
@@ -76,9 +79,10 @@ class Master:
 
     def publish(self) -> None:
         """Offer the source as it is now."""
-        self._place.run(*self._git, "add", "-A")
-        me = ("-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "gc.auto=0")
-        self._place.run(*self._git, *me, "commit", "-q", "-m", "a version")
+        if self._git:
+            self._place.run(*self._git, "add", "-A")
+            me = ("-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "gc.auto=0")
+            self._place.run(*self._git, *me, "commit", "-q", "-m", "a version")
         self._place.run(*publishing(self._place, self._place.source, self._repo))
 
     def settle(self, home: str, mirror: str) -> None:
@@ -95,48 +99,52 @@ def publishing(place: Place, source: str, repo: str) -> list[str]:
     return [f"{place.bin}/quesofiesta", "publish", source, "--repo", repo, "--keys", f"{place.memory}/keys", "-q"]
 
 
-def ways(place: Place, room: str, megabytes: int) -> list[Way]:
-    """Return all of them, each with a card of its own."""
+def ways(place: Place, room: str, megabytes: int, names: list[str]) -> list[Way]:
+    """Return those of these names, each with a card of its own."""
     source, memory = place.source, place.memory
     rsync = f"rsync -a --delete root@{MASTER}:{source}/"
-
-    def way(name: str, key: str, script: str, note: str = "", *, push: bool = False) -> Way:
-        card = Card(room, f"{memory}/cards/{key}", megabytes)
-        return Way(name, card, ["sh", "-c", script.replace("{card}", card.at)], push, note)
-
-    linked = _BEGIN + f'old=$(readlink current || true)\n{rsync} ${{old:+--link-dest="{{card}}/$old"}} {{card}}/new'
-    copied = _BEGIN + f"mkdir new; ssh root@{MASTER} tar -C {source} -cf - . | tar -xf - -C new"
     pulled = f"git clone -q --depth 1 ssh://root@{MASTER}{memory}/git tree"
     play = f"{memory}/play.json"
-    found = [
-        way(RSYNC, "linked", linked + _FLIP, f"`rsync -a --delete --link-dest`: a new directory, and the last {KEEP} stay"),
-        way(IN_PLACE, "placed", f"set -e; cd {{card}}; {rsync} tree; sync -f .", "`rsync -a --delete` over what runs"),
-        way(COPY, "copied", copied + _FLIP, "`ssh … tar | tar` into a new directory"),
-        way(
-            GIT,
-            "git",
+    pull = f"set -e; {place.bin}/quesofiesta pull -q --home {{card}}/home; sync -f {{card}}"
+    linked = f'{rsync} ${{old:+--link-dest="{{card}}/$old"}} {{card}}/new'
+    told = {
+        RSYNC: (
+            f"{_BEGIN}old=$(readlink current || true)\n{linked}{_FLIP}",
+            f"`rsync -a --delete --link-dest` into a new directory, and a flip; the last {KEEP} stay",
+        ),
+        IN_PLACE: (f"set -e; cd {{card}}; {rsync} tree; sync -f .", "`rsync -a --delete` over what runs"),
+        COPY: (
+            f"{_BEGIN}mkdir new; ssh root@{MASTER} tar -C {source} -cf - . | tar -xf - -C new{_FLIP}",
+            "`ssh … tar | tar` into a new directory, and a flip",
+        ),
+        GIT: (
             f"set -e; cd {{card}}; if [ -d tree ]; then git -C tree pull -q --ff-only; else {pulled}; fi; sync -f .",
             "`git clone --depth 1`, then `git pull --ff-only`, over what runs",
         ),
-        way(
-            ANSIBLE,
-            "ansible",
+        ANSIBLE: (
             f"{place.peers}/ansible-playbook -i {NODE}, {play} >{memory}/ansible.log",
             "ansible.posix.synchronize over what runs, from the master, which keeps its connection; no facts",
-            push=True,
         ),
-    ]
-    tasks: list[object] = [
-        {"ansible.posix.synchronize": {"src": f"{source}/", "dest": f"{found[-1].card.at}/tree/", "delete": True}},
-        {"ansible.builtin.command": f"sync -f {found[-1].card.at}"},
-    ]
-    held = {"hosts": "all", "gather_facts": False, "tasks": tasks, "vars": {"ansible_python_interpreter": "/usr/bin/python3"}}
-    Path(play).write_text(json.dumps([held]), encoding="ascii")
-    for name, key in ((HTTP, "http"), (SSH, "ssh")):
-        note = "`quesofiesta pull` from " + ("nginx" if key == "http" else "sshd")
-        pull = f"set -e; {place.bin}/quesofiesta pull -q --home {{card}}/home; sync -f {{card}}"
-        found.append(way(name, key, pull, note))
+        HTTP: (pull, "`quesofiesta pull` from nginx: objects and packs are compressed"),
+        SSH: (pull, "`quesofiesta pull` from sshd: the same files"),
+    }
+    found = []
+    for n, name in enumerate(names):
+        script, note = told[name]
+        card = Card(room, f"{memory}/cards/{n}", megabytes)
+        found.append(Way(name, card, ["sh", "-c", script.replace("{card}", card.at)], name == ANSIBLE, note))
+        if name == ANSIBLE:
+            Path(play).write_text(json.dumps([_play(source, card.at)]), encoding="ascii")
     return found
+
+
+def _play(source: str, card: str) -> dict[str, object]:
+    tasks: list[object] = [
+        {"ansible.posix.synchronize": {"src": f"{source}/", "dest": f"{card}/tree/", "delete": True}},
+        {"ansible.builtin.command": f"sync -f {card}"},
+    ]
+    python = {"ansible_python_interpreter": "/usr/bin/python3"}
+    return {"hosts": "all", "gather_facts": False, "tasks": tasks, "vars": python}
 
 
 def mirror(name: str, place: Place) -> str:

@@ -176,9 +176,12 @@ class Staged:
         self._want, self._mode = want, 0o555 if executable else 0o444
         self._path = stage.at(want.digest, executable=executable)
         self._part = f"{self._path}.part"
-        with suppress(FileNotFoundError):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(self._part, flags, 0o600)
+        except FileExistsError:
             os.unlink(self._part)
-        self._fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._fd = os.open(self._part, flags, 0o600)
         self._seen, self._left = sha256(), want.size
 
     def write(self, data: bytes) -> None:
