@@ -51,32 +51,35 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one round of 5 hosts; write to a temporary directory")
     parser.add_argument("--hosts", default="20,100", metavar="N,N", help="how many, up to 250 (default: 20,100)")
     parser.add_argument("--rounds", type=int, default=0, help="of each (default: 7; of 100 hosts 3)")
+    parser.add_argument("--bare", action="store_true", help="just ssh and whiz: nothing is fetched; as --quick")
     parser.add_argument("--inside", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
         return _inside(args)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that was started is ended
     ground.needed("ssh", "ssh-keygen", "xargs")
-    getting.pythons()
+    if not args.bare:
+        getting.pythons()
     with tempfile.TemporaryDirectory(prefix="whiz-bench-") as room:
         os.chmod(room, 0o755)  # noqa: S103  sshd drops its rights
         install(room)
         words = [room, "--hosts", args.hosts, "--rounds", str(args.rounds), *(["--quick"] if args.quick else [])]
+        words += ["--bare"] if args.bare else []
         return ground.inside(__file__, words)
 
 
 def _inside(args: argparse.Namespace) -> int:
     room = Path(args.inside)
-    place = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick else DOCS
+    place = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick or args.bare else DOCS
     began, load = time.strftime("%Y-%m-%d %H:%M"), os.getloadavg()[0]
     (room / "memory").mkdir()
     ground.prepare(str(room / "memory"))
     ground.bridge(ground.MASTER)
     sizes = [5] if args.quick else [int(n) for n in args.hosts.split(",")]
-    python = f"{getting.pythons()}/python"
+    python = "" if args.bare else f"{getting.pythons()}/python"
     parts = [measured(room, python, n, args.rounds or (1 if args.quick else ROUNDS.get(n, 3))) for n in sizes]
     said = f"- load average before and after: {load:.1f}, {os.getloadavg()[0]:.1f}"
-    text = "\n".join([HEAD, "", *facts(began), f"- {_versions()}", said, "", *parts])
+    text = "\n".join([HEAD, "", *facts(began), f"- {_versions(bare=args.bare)}", said, "", *parts])
     Path(f"{place}/fleet.md").write_text(text, encoding="utf-8")
     print(text)
     print(f"written to {os.path.relpath(place)}")
@@ -172,15 +175,19 @@ def _subjects(hosts: Spaced, python: str) -> dict[str, Subject]:
         "ANSIBLE_LOCALHOST_WARNING": "0",
     }
     whiz = [str(hosts.whiz), "--home", str(home), "fleet"]
-    return {
+    ours = {
         SSH: Subject(["sh", "-c", xargs.replace("{}", "true")]),
         EXEC: Subject([*whiz, "exec", "-j", str(FORKS), "true"]),
+        SSH_CHECK: Subject(["sh", "-c", xargs.replace("{}", '"$1" check --json')]),
+        CHECK: Subject([*whiz, "check", "-j", str(FORKS)]),
+    }
+    if not python:
+        return ours
+    return ours | {
         "`parallel-ssh`, true": Subject([python, f"{home}/ask.py", f"{home}/places", str(key), str(FORKS)]),
         "`pyinfra exec -- true`": Subject(
             [f"{bin_}/pyinfra", "-y", "--parallel", str(FORKS), f"{home}/inventory.py", "exec", "--", "true"]
         ),
-        SSH_CHECK: Subject(["sh", "-c", xargs.replace("{}", '"$1" check --json')]),
-        CHECK: Subject([*whiz, "check", "-j", str(FORKS)]),
         COLD: Subject(ping, ansible),
         PING: Subject(ping, ansible),
     }
@@ -212,11 +219,13 @@ def _told(subjects: dict[str, Subject], n: int, rounds: int) -> str:
         (name, shown(s.times), ratio(s.times, bare), ratio(s.times, check), f"{statistics.median(s.cpu):.1f}")
         for name, s in subjects.items()
     ]
-    first, again = (statistics.median(subjects[by].times) / statistics.median(check) for by in (COLD, PING))
-    reached = [
-        f"whiz check is {first:.1f} times as fast as ansible's first ping (we reach for {REACH['ansible']:g})",
-        f"{again:.1f} times as fast as one over connections that ansible kept",
-    ]
+    reached = []
+    if COLD in subjects:
+        first, again = (statistics.median(subjects[by].times) / statistics.median(check) for by in (COLD, PING))
+        reached = [
+            f"whiz check is {first:.1f} times as fast as ansible's first ping (we reach for {REACH['ansible']:g})",
+            f"{again:.1f} times as fast as one over connections that ansible kept",
+        ]
     connections = statistics.median(subjects[EXEC].times) / statistics.median(bare)
     reached.append(f"its connections cost {connections:.2f} times those of bare ssh (we reach for {REACH['ssh']:g})")
     worse = [name for name, s in subjects.items() if name not in (EXEC, SSH) and "check" not in name]
@@ -230,9 +239,9 @@ def _told(subjects: dict[str, Subject], n: int, rounds: int) -> str:
     return section(f"{n} hosts", table(head, rows), f"{rounds} rounds. " + "; ".join(reached) + f". {lose}")
 
 
-def _versions() -> str:
+def _versions(*, bare: bool) -> str:
     ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
-    held = [name.replace("==", " ") for name in getting.PYTHONS]
+    held = [name.replace("==", " ") for name in (() if bare else getting.PYTHONS)]
     return ", ".join([*held, re.split(r"[ ,]", ssh)[0], f"whiz at {commit()}"])
 
 

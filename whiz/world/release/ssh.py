@@ -43,7 +43,7 @@ while read -r start name; do
   elif [ -d . ] && [ -d channel ]; then echo none
   else exit 91; fi
 done"""
-_BATCH = 64  # files
+BATCH = 64  # files
 _NO_PLACE, _NO_REPOSITORY = 90, 91
 _FINAL = ("Permission denied", "Host key verification failed", "Could not resolve hostname")  # a retry changes nothing
 
@@ -92,7 +92,7 @@ class Ssh:
 
     def _batch(self) -> None:
         """Ask for the next files at once; where one of them is missing, for none: each is asked for by itself then."""
-        names = [self._names.popleft() for _ in range(min(_BATCH, len(self._names)))]
+        names = [self._names.popleft() for _ in range(min(BATCH, len(self._names)))]
         if len(names) == 1:
             return
         self._send(f"all {' '.join(names)}\n".encode())

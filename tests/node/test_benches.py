@@ -1,4 +1,4 @@
-"""`./scripts/bench release` still runs, ends with a report in which every way has its figures, and leaves nothing."""
+"""The benches with hosts of their own still run, end with a report that has its figures, and leave nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 from tests.tools import needs
 
-BENCH = Path(__file__).resolve().parents[2] / "scripts/benchmarks/release.py"
-WORDS = [sys.executable, str(BENCH), "--quick", "--only", "whiz"]
+BENCHES = Path(__file__).resolve().parents[2] / "scripts/benchmarks"
+WORDS = [sys.executable, str(BENCHES / "release.py"), "--quick", "--only", "whiz"]
 root = pytest.mark.skipif(
     os.getuid() != 0 and os.environ.get("CI") != "true", reason="namespaces and loop devices need root"
 )
@@ -68,3 +68,29 @@ def test_one_that_is_cut_short_leaves_no_process_and_no_device(tmp_path: Path, s
         time.sleep(0.05)
     if signum == signal.SIGTERM:
         assert [p.name for p in tmp_path.iterdir() if "report" not in p.name] == []
+
+
+@root
+@needs("nginx")
+@pytest.mark.timeout(300)
+def test_nodes_that_poll_have_their_figures(tmp_path: Path) -> None:
+    words = [sys.executable, str(BENCHES / "polls.py"), "--quick"]
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for kind in ("304", "channel", "release", "pack"):
+        assert re.search(rf"^\| {kind} \| [\d,]+ \| [\d,]+ \| [\d,]+ \|$", done.stdout, re.MULTILINE), done.stdout
+    assert [p.name for p in tmp_path.iterdir() if "report" not in p.name] == []
+
+
+@root
+@pytest.mark.timeout(300)
+def test_whiz_beside_ssh_has_its_figures(tmp_path: Path) -> None:
+    words = [sys.executable, str(BENCHES / "fleet.py"), "--quick", "--bare"]
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^\| `.*`.* \| [\d.]+ \(.*\) \|", done.stdout, re.MULTILINE)) == 4, done.stdout
+    assert [p.name for p in tmp_path.iterdir() if "report" not in p.name] == []
