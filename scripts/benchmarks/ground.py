@@ -121,8 +121,7 @@ class Card:
 
     def clear(self) -> None:
         """Remove all that is on it, on the device too."""
-        for name in os.listdir(self.at):
-            shutil.rmtree(f"{self.at}/{name}")
+        _run("rm", "-rf", *(f"{self.at}/{name}" for name in os.listdir(self.at)))
         _run("sync", "-f", self.at)
 
 

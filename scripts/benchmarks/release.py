@@ -54,7 +54,7 @@ class Effort:
     card: int = 1_200
 
 
-QUICK = Effort(200, 4_000_000, ((FIRST, 1), (SAME, 1), (ONE, 1), (TENTH, 1)), 100, 120)
+QUICK = Effort(200, 4_000_000, ((FIRST, 2), (SAME, 1), (ONE, 1), (TENTH, 1)), 100, 120)
 
 
 def main() -> int:
