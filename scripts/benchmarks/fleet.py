@@ -1,7 +1,7 @@
 """How soon many hosts have answered: whiz fleet beside ansible, pyinfra, parallel-ssh and ssh itself.
 
-The hosts are sshd servers on loopback addresses of this machine, which therefore does both ends' work. A report, not a
-test. Rounds alternate, so that a busy machine slows all alike.
+The hosts are sshd servers in network namespaces of this machine, which therefore does both ends' work. A report, not a
+test. Rounds alternate, so that a busy machine slows all alike. Needs root.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node import DOCS, commit, facts
+import getting
+import ground
+from node import DOCS, commit, facts, install
 from words import ratio, section, shown, table
 
-from tests.fleet.sshds import WHIZ, Hosts
+from tests.fleet.sshds import Hosts
 
 FORKS = 32  # at once, for everybody
-PEERS = ("ansible-core", "pyinfra", "parallel-ssh")
+ROUNDS = {20: 7, 100: 3}  # how often each is asked
 REACH = {"ansible": 6.0, "ssh": 1.3}  # what issue and docs hold whiz to
 SSH, PING, COLD = "`ssh`, 32 at once (xargs)", "`ansible -m ping`", "`ansible -m ping`, first time"
 EXEC, CHECK, SSH_CHECK = "`whiz fleet exec true`", "`whiz fleet check`", "`ssh … whiz check --json`, 32 at once (xargs)"
@@ -47,21 +48,38 @@ sys.exit(any(h.exit_code for h in done))
 def main() -> int:
     """Measure everything and write the report."""
     parser = argparse.ArgumentParser(prog="bench fleet", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two rounds of 5 hosts; write to a temporary directory")
-    parser.add_argument("--hosts", default="20", metavar="N,N", help="how many hosts, up to 200 (default: 20)")
-    parser.add_argument("--rounds", type=int, default=7, help="of each (default: 7)")
+    parser.add_argument("--quick", action="store_true", help="one round of 5 hosts; write to a temporary directory")
+    parser.add_argument("--hosts", default="20,100", metavar="N,N", help="how many, up to 250 (default: 20,100)")
+    parser.add_argument("--rounds", type=int, default=0, help="of each (default: 7; of 100 hosts 3)")
+    parser.add_argument("--bare", action="store_true", help="just ssh and whiz: nothing is fetched; as --quick")
+    parser.add_argument("--inside", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    place = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick else DOCS
-    sizes = [5] if args.quick else [int(n) for n in args.hosts.split(",")]
+    if args.inside:
+        return _inside(args)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that was started is ended
-    began, loads = time.strftime("%Y-%m-%d %H:%M"), [os.getloadavg()[0]]
+    ground.needed("ssh", "ssh-keygen", "xargs")
+    if not args.bare:
+        getting.pythons()
     with tempfile.TemporaryDirectory(prefix="whiz-bench-") as room:
-        python = _peers(f"{room}/peers")
-        versions = _versions(python)
-        parts = [measured(Path(room), python, n, 2 if args.quick else args.rounds) for n in sizes]
-    loads.append(os.getloadavg()[0])
-    load = f"- load average before and after: {loads[0]:.1f}, {loads[1]:.1f}"
-    text = "\n".join([HEAD, "", *facts(began), f"- {versions}", load, "", *parts])
+        os.chmod(room, 0o755)  # noqa: S103  sshd drops its rights
+        install(room)
+        words = [room, "--hosts", args.hosts, "--rounds", str(args.rounds), *(["--quick"] if args.quick else [])]
+        words += ["--bare"] if args.bare else []
+        return ground.inside(__file__, words)
+
+
+def _inside(args: argparse.Namespace) -> int:
+    room = Path(args.inside)
+    place = tempfile.mkdtemp(prefix="whiz-bench-report-") if args.quick or args.bare else DOCS
+    began, load = time.strftime("%Y-%m-%d %H:%M"), os.getloadavg()[0]
+    (room / "memory").mkdir()
+    ground.prepare(str(room / "memory"))
+    ground.bridge(ground.MASTER)
+    sizes = [5] if args.quick else [int(n) for n in args.hosts.split(",")]
+    python = "" if args.bare else f"{getting.pythons()}/python"
+    parts = [measured(room, python, n, args.rounds or (1 if args.quick else ROUNDS.get(n, 3))) for n in sizes]
+    said = f"- load average before and after: {load:.1f}, {os.getloadavg()[0]:.1f}"
+    text = "\n".join([HEAD, "", *facts(began), f"- {_versions(bare=args.bare)}", said, "", *parts])
     Path(f"{place}/fleet.md").write_text(text, encoding="utf-8")
     print(text)
     print(f"written to {os.path.relpath(place)}")
@@ -71,10 +89,31 @@ def main() -> int:
 HEAD = """\
 # Many hosts
 
-Written by `./scripts/bench fleet` (`--hosts 20,100` for more of them); run it again to measure your machine. The hosts
-are sshd servers on loopback addresses: the machine does the servers' work too, which is the same for all, and there is
-no network to wait for, so what is measured is what each costs. parallel-ssh does not look at host keys, the others do.
-Times are wall-clock: median (fastest to slowest). CPU is the client's own, its children's included."""
+Written by `./scripts/bench fleet` (about five minutes, as root); run it again to measure your machine. Each host is an
+sshd in a network namespace of its own, behind one bridge: the machine does the servers' work too, which is the same for
+all, and there is no network to wait for, so what is measured is what each costs. Everybody asks 32 at once.
+parallel-ssh does not look at host keys, the others do. Times are wall-clock: median (fastest to slowest). CPU is the
+client's own, its children's included."""
+
+
+class Spaced(Hosts):
+    """Hosts of which each has a network of its own."""
+
+    first = 0  # of their numbers, so that two fleets do not meet
+    places: dict[str, str]  # name -> address
+
+    def address(self) -> str:
+        """Return the address of a new namespace."""
+        self._n += 1
+        number = Spaced.first = Spaced.first + 1
+        address = f"10.78.{1 + number // 250}.{1 + number % 250}"
+        self.places[f"pi{self._n}"] = address
+        self._name = ground.host(number, address)
+        return address
+
+    def server(self, folder: Path) -> list[str]:
+        """Return the command of an sshd there."""
+        return [*ground.at(self._name), *super().server(folder)]
 
 
 @dataclass
@@ -91,7 +130,8 @@ def measured(room: Path, python: str, n: int, rounds: int) -> str:
     """Ask n hosts in every way, by turns."""
     folder = room / str(n)
     folder.mkdir()
-    hosts = Hosts(folder)
+    hosts = Spaced(folder, room / "venv/bin/whiz")
+    hosts.places = {}
     try:
         for i in range(n):
             hosts.up(f"pi{i + 1}")
@@ -99,7 +139,7 @@ def measured(room: Path, python: str, n: int, rounds: int) -> str:
         code, out, err = hosts.fleet("apply", "-j", "8")
         if code != 0:
             raise SystemExit(f"bench: the hosts do not come up: {out}{err}")
-        subjects = _subjects(hosts, python, n)
+        subjects = _subjects(hosts, python)
         for turn in range(rounds + 1):
             for name, subject in subjects.items():
                 took, cpu = _timed(subject, hosts, name)
@@ -112,10 +152,10 @@ def measured(room: Path, python: str, n: int, rounds: int) -> str:
     return _told(subjects, n, rounds)
 
 
-def _subjects(hosts: Hosts, python: str, n: int) -> dict[str, Subject]:
+def _subjects(hosts: Spaced, python: str) -> dict[str, Subject]:
     """Write what each is told, and return how each is called."""
     home, key = hosts.home, hosts.key
-    there = [(f"pi{i + 1}", f"127.0.1.{i + 1}") for i in range(n)]
+    there = list(hosts.places.items())
     common = f"Port {hosts.port}\nIdentityFile {key}\nIdentitiesOnly yes\nStrictHostKeyChecking yes\n"
     blocks = [f"Host {name}\nHostName {address}\n" for name, address in there]
     (home / "ssh_config").write_text("".join(blocks) + f"Host *\nUserKnownHostsFile {hosts.known}\n{common}")
@@ -134,16 +174,20 @@ def _subjects(hosts: Hosts, python: str, n: int) -> dict[str, Subject]:
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
         "ANSIBLE_LOCALHOST_WARNING": "0",
     }
-    whiz = [str(WHIZ), "--home", str(home), "fleet"]
-    return {
+    whiz = [str(hosts.whiz), "--home", str(home), "fleet"]
+    ours = {
         SSH: Subject(["sh", "-c", xargs.replace("{}", "true")]),
         EXEC: Subject([*whiz, "exec", "-j", str(FORKS), "true"]),
+        SSH_CHECK: Subject(["sh", "-c", xargs.replace("{}", '"$1" check --json')]),
+        CHECK: Subject([*whiz, "check", "-j", str(FORKS)]),
+    }
+    if not python:
+        return ours
+    return ours | {
         "`parallel-ssh`, true": Subject([python, f"{home}/ask.py", f"{home}/places", str(key), str(FORKS)]),
         "`pyinfra exec -- true`": Subject(
             [f"{bin_}/pyinfra", "-y", "--parallel", str(FORKS), f"{home}/inventory.py", "exec", "--", "true"]
         ),
-        SSH_CHECK: Subject(["sh", "-c", xargs.replace("{}", '"$1" check --json')]),
-        CHECK: Subject([*whiz, "check", "-j", str(FORKS)]),
         COLD: Subject(ping, ansible),
         PING: Subject(ping, ansible),
     }
@@ -175,11 +219,13 @@ def _told(subjects: dict[str, Subject], n: int, rounds: int) -> str:
         (name, shown(s.times), ratio(s.times, bare), ratio(s.times, check), f"{statistics.median(s.cpu):.1f}")
         for name, s in subjects.items()
     ]
-    first, again = (statistics.median(subjects[by].times) / statistics.median(check) for by in (COLD, PING))
-    reached = [
-        f"whiz check is {first:.1f} times as fast as ansible's first ping (we reach for {REACH['ansible']:g})",
-        f"{again:.1f} times as fast as one over connections that ansible kept",
-    ]
+    reached = []
+    if COLD in subjects:
+        first, again = (statistics.median(subjects[by].times) / statistics.median(check) for by in (COLD, PING))
+        reached = [
+            f"whiz check is {first:.1f} times as fast as ansible's first ping (we reach for {REACH['ansible']:g})",
+            f"{again:.1f} times as fast as one over connections that ansible kept",
+        ]
     connections = statistics.median(subjects[EXEC].times) / statistics.median(bare)
     reached.append(f"its connections cost {connections:.2f} times those of bare ssh (we reach for {REACH['ssh']:g})")
     worse = [name for name, s in subjects.items() if name not in (EXEC, SSH) and "check" not in name]
@@ -193,18 +239,9 @@ def _told(subjects: dict[str, Subject], n: int, rounds: int) -> str:
     return section(f"{n} hosts", table(head, rows), f"{rounds} rounds. " + "; ".join(reached) + f". {lose}")
 
 
-def _peers(place: str) -> str:
-    """Install the others in a place of their own; return its Python."""
-    venv.create(place, symlinks=True, with_pip=True)
-    python = f"{place}/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PEERS], check=True)
-    return python
-
-
-def _versions(python: str) -> str:
-    asked = subprocess.run([python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True)
-    held = [line.replace("==", " ") for line in asked.stdout.splitlines() if line.partition("==")[0] in PEERS]
+def _versions(*, bare: bool) -> str:
     ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
+    held = [name.replace("==", " ") for name in (() if bare else getting.PYTHONS)]
     return ", ".join([*held, re.split(r"[ ,]", ssh)[0], f"whiz at {commit()}"])
 
 

@@ -119,11 +119,12 @@ def install(room: str) -> tuple[str, str]:
     compileall.compile_dir(f"{packages}/whiz", quiet=1)
     with open(f"{packages}/needs.pth", "w", encoding="utf-8") as f:
         f.write(sysconfig.get_path("purelib") + "\n")  # psutil and PyYAML
-    with open(f"{os.path.dirname(sys.executable)}/whiz", encoding="utf-8") as f:
-        body = f.read().partition("\n")[2]
-    with open(f"{place}/bin/whiz", "w", encoding="utf-8") as f:
-        f.write(f"#!{place}/bin/python\n{body}")
-    shutil.copymode(f"{place}/bin/python", f"{place}/bin/whiz")
+    for name in ("whiz", "quesofiesta"):
+        with open(f"{os.path.dirname(sys.executable)}/{name}", encoding="utf-8") as f:
+            body = f.read().partition("\n")[2]
+        with open(f"{place}/bin/{name}", "w", encoding="utf-8") as f:
+            f.write(f"#!{place}/bin/python\n{body}")
+        shutil.copymode(f"{place}/bin/python", f"{place}/bin/{name}")
     return f"{place}/bin/python", f"{place}/bin/whiz"
 
 

@@ -197,7 +197,7 @@ class Runit(Kept):
 
     def install(self, room: str) -> None:
         """Get it from Debian."""
-        _apt(self, room, "runit", "runsvdir")
+        apt(self, room, "runit", "runsvdir")
 
     def write(self, base: str, arguments: Sequence[str]) -> None:
         """Write a directory with a `run` file each."""
@@ -219,7 +219,7 @@ class S6(Runit):
         """Get it from Debian, into the machine: its scanner knows its supervisor by a whole path. It starts nothing."""
         if not shutil.which("s6-svscan", path=self.path):
             _fetched(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "s6"])
-        _apt(self, room, "s6", "s6-svscan")
+        apt(self, room, "s6", "s6-svscan")
 
     def command(self, base: str) -> list[str]:
         """Return the scanner, with room for as many services."""
@@ -234,7 +234,7 @@ class Monit(Kept):
 
     def install(self, room: str) -> None:
         """Get it from Debian."""
-        _apt(self, room, "monit", "monit")
+        apt(self, room, "monit", "monit")
 
     def write(self, base: str, arguments: Sequence[str]) -> None:
         """Write one file, and a script each that starts a program and writes down its pid: monit asks for that."""
@@ -302,7 +302,7 @@ PEERS: tuple[type[Kept], ...] = (Supervisord, Circus, Runit, S6, Monit, Pm2)
 # -- getting them
 
 
-def _apt(peer: Kept, room: str, package: str, binary: str) -> None:
+def apt(peer: Kept, room: str, package: str, binary: str) -> None:
     """Find a Debian package's command, or unpack it and what it needs: installing would start services."""
     if not shutil.which(binary, path=peer.path):
         place = f"{room}/{package}"

@@ -25,8 +25,8 @@ _PATIENCE = 60.0  # s for a server to listen, or a command to have begun
 class Hosts:
     """Servers at 127.0.1.1, 127.0.1.2 …, and the home of a master that knows their keys."""
 
-    def __init__(self, folder: Path) -> None:
-        self.dir = folder
+    def __init__(self, folder: Path, whiz: Path = WHIZ) -> None:
+        self.dir, self.whiz = folder, whiz
         self.home = folder / "home"
         self.dir.chmod(0o755)
         (self.home / ".ssh").mkdir(parents=True, mode=0o700)
@@ -63,7 +63,7 @@ class Hosts:
         folder.mkdir()
         key = self._key(folder / "host_key")
         whiz = folder / "whiz"
-        whiz.write_text(script or f'#!/bin/sh\nexec {WHIZ} --home {folder}/whiz-home "$@"\n')
+        whiz.write_text(script or f'#!/bin/sh\nexec {self.whiz} --home {folder}/whiz-home "$@"\n')
         whiz.chmod(0o755)
         if not script:
             (folder / "whiz-home").mkdir()
@@ -74,16 +74,18 @@ class Hosts:
             f"MaxStartups 100\nSetEnv HOME={folder}\n{config}\n"
         )
         with (folder / "log").open("wb") as log:
-            assert SSHD is not None
-            server = subprocess.Popen(
-                [SSHD, "-D", "-e", "-f", str(folder / "config")], stdin=subprocess.DEVNULL, stderr=log
-            )
+            server = subprocess.Popen(self.server(folder), stdin=subprocess.DEVNULL, stderr=log)
         self._servers.append(server)
         self._listens(address, folder)
         if known:
             self.knows(address, key)
         self.name(name, address, whiz=str(whiz), **options)
         return folder
+
+    def server(self, folder: Path) -> list[str]:
+        """Return the command of a server with this configuration."""
+        assert SSHD is not None
+        return [SSHD, "-D", "-e", "-f", str(folder / "config")]
 
     def _listens(self, address: str, folder: Path) -> None:
         end = time.monotonic() + _PATIENCE
@@ -111,7 +113,7 @@ class Hosts:
         env = {**os.environ, "HOME": str(self.home), "USER": getpass.getuser()}
         env.pop("SSH_AUTH_SOCK", None)
         action, *rest = words
-        argv = [str(WHIZ), "--home", str(self.home), "fleet", action, *rest]
+        argv = [str(self.whiz), "--home", str(self.home), "fleet", action, *rest]
         return subprocess.Popen(
             argv,
             env=env,

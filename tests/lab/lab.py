@@ -31,7 +31,9 @@ PACKAGES = (
     "python3,python3-psutil,python3-yaml"
 )
 _UNUSED = 30 * 86400.0  # s after which a base of another recipe is removed
-PATIENCE = 180.0  # s that a host may take to come up: sixty times what it takes, but eight may boot at once beside other tests
+PATIENCE = (
+    180.0  # s that a host may take to come up: sixty times what it takes, but eight may boot at once beside other tests
+)
 
 
 def missing() -> str:

@@ -34,7 +34,23 @@ BAD = [
     ("a/" * 200 + "a", "more than 200 parts"),
     (".whiz/x", "is reserved"),
 ]
-GOOD = ["a", "a/b/c", "-x", " a b ", "$(x)'\"", "\U0001f600" * 63, "a/" * 199 + "a", "..x", "x..", ".env", "A/a"]
+GOOD = [
+    "a",
+    "a/b/c",
+    "lib/a-b_c+1.0~x@y=z,w.py",
+    "a" * 255,
+    "/".join(["a" * 200] * 20),
+    "a" * 201 + "/b",
+    "-x",
+    " a b ",
+    "$(x)'\"",
+    "\U0001f600" * 63,
+    "a/" * 199 + "a",
+    "..x",
+    "x..",
+    ".env",
+    "A/a",
+]
 
 
 @pytest.mark.parametrize(("path", "why"), BAD)

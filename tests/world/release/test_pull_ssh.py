@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,6 +109,31 @@ def test_over_ssh(sshd: Server, tmp_path: Path) -> None:
     gone = Node(tmp_path / "far", f"ssh://root@127.0.0.1:{sshd.port}/no/where")
     assert "has no directory /no/where" in refused(gone)
     assert "is no repository there" in refused(Node(tmp_path / "far", f"ssh://root@127.0.0.1:{sshd.port}{tmp_path}"))
+
+
+@served
+def test_what_is_missing_or_damaged_among_many_is_named(sshd: Server, tmp_path: Path) -> None:
+    repo, _ = fresh(tmp_path)
+    node = reached(sshd, repo, tmp_path)
+    path = repo.object(b"deep")
+    data = path.read_bytes()
+    path.unlink()
+    assert f"has no o/{path.parent.name}/{path.name}" in refused(node)
+    path.write_bytes(zlib.compress(b"evil"))
+    assert f"the object {path.name} cannot be had" in refused(node)
+    path.write_bytes(data)
+    assert node.pull().did == "updated"
+    assert node.shown() == camera(1)
+
+
+@served
+def test_more_files_than_are_asked_for_at_once(sshd: Server, tmp_path: Path) -> None:
+    repo, _ = fresh(tmp_path)
+    node = reached(sshd, repo, tmp_path)
+    tree = {f"file{n}": b"%d" % n * (n % 5 * 40_000 + 1) for n in range(2 * transport.BATCH + 1)}
+    repo.publish(tree)
+    assert node.pull().did == "updated"
+    assert node.shown() == tree
 
 
 @served

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ FILES = 500_000
 BYTES = 1 << 40
 _KINDS = {"f": "file", "x": "exec", "l": "link", "d": "dir"}
 _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
-_DIGEST = frozenset("0123456789abcdef")
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class ReleaseError(WhizError):
@@ -59,7 +60,7 @@ class Release:
 
 def is_digest(text: object) -> bool:
     """Whether this is a SHA-256 as we write it."""
-    return isinstance(text, str) and len(text) == 64 and set(text) <= _DIGEST  # noqa: PLR2004  hexadecimal digits
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 def dump(release: Release) -> bytes:

@@ -42,16 +42,22 @@ class Watching:
         self._rows: tuple[Row, ...] = ()
         self._pending: Pending = frozenset()
         self._problems: list[str] = []
+        self._nothing = False  # to watch
 
     def before(self, old: Held | None, new: Held) -> None:
         """Note how things are, and what was to be done anyway."""
         self._first = old is None
         self._health.before(old, new)
         self._rows, self._problems = self._status()
-        self._pending = self._check()
+        brought = any(e.path.startswith("whizzifest") for held in (old, new) if held for e in held.release.entries)
+        self._nothing = not (self._rows or self._problems or brought)
+        if not self._nothing:
+            self._pending = self._check()
 
     def after(self) -> Verdict:
         """Have whiz do what the flip asks for, and look until it is clear what came of it."""
+        if self._nothing:  # no program, and no whizzifest that could have one: whiz is not asked what it cannot know
+            return self._health.after()
         rows, problems = self._status()
         if new := [p for p in problems if p not in self._problems]:
             return Verdict(False, "its whizzifest cannot be used:\n" + "\n".join(new))

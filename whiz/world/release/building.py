@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 from whiz.core.release.release import ReleaseError
 from whiz.world import disk
-from whiz.world.release.staging import Want, copy, flush, put
+from whiz.world.release.staging import copy, flush, put
 from whiz.world.release.store import MANIFEST, NEW, remove
 
 if TYPE_CHECKING:
     from whiz.core.release.release import Entry, Release
-    from whiz.world.release.staging import Stage
+    from whiz.world.release.staging import Inventory, Stage
     from whiz.world.release.store import Store
 
 _NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)  # EPERM: a file system without hard links
 
 
-def build(store: Store, stage: Stage, release: Release, packed: bytes) -> str:
+def build(store: Store, held: Inventory, release: Release, packed: bytes) -> str:
     """Make the directory under a name that means nothing yet; return it. All objects are here or staged."""
     new = f"{store.releases}/{NEW}"
     remove(new)
@@ -33,7 +33,7 @@ def build(store: Store, stage: Stage, release: Release, packed: bytes) -> str:
             if e.kind == "link":
                 os.symlink(e.target, f"{new}/{e.path}")
             elif e.kind != "dir":
-                place(stage, e, f"{new}/{e.path}")
+                place(held, e, f"{new}/{e.path}")
     except FileExistsError as exc:
         path = os.path.relpath(exc.filename2 or exc.filename, new)
         raise ReleaseError(
@@ -73,7 +73,7 @@ def retext(store: Store, name: str, packed: bytes) -> None:
         disk.sync(at)
 
 
-def place(stage: Stage, e: Entry, to: str) -> None:
+def place(held: Inventory, e: Entry, to: str) -> None:
     """Put a file at its path: a link to its object; a file of its own where that cannot be, or where it is empty."""
     executable = e.kind == "exec"
     if e.size == 0:
@@ -81,7 +81,7 @@ def place(stage: Stage, e: Entry, to: str) -> None:
         os.fchmod(fd, 0o555 if executable else 0o444)
         os.close(fd)
         return
-    source = stage.find(Want(e.digest, e.size, (executable,)), executable=executable)
+    source = held.find(e.digest, e.size, executable=executable)
     if source is None:
         raise ReleaseError(f"the object {e.digest} went missing")
     try:

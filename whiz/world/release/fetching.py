@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from whiz.core.release.release import ReleaseError
 from whiz.world.release.mirror import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from whiz.core.release.release import Release
     from whiz.world.release.asking import Asking
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 LANES = 4  # connections at once
 _FEW = 4  # objects: fewer are not worth looking for a pack
 _MOST = 0.5  # of a release that is missing: then the pack of everything will do
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A mirror that asks for many files at once, where it knows which come next."""
+
+    def ahead(self, names: Iterable[str]) -> None:
+        """Take note of them."""
 
 
 def fetch(
@@ -36,10 +44,14 @@ def fetch(
         lacking = [w for w in lacking if not os.path.exists(stage.at(w.digest, executable=w.forms[0]))]
     lanes = min(LANES, len(lacking)) if asking.apart else 1
     work: SimpleQueue[Want] = SimpleQueue()
-    for want in sorted(lacking, key=lambda w: -w.size):  # the large ones first: no lane is to end long after the others
+    lacking = sorted(lacking, key=lambda w: -w.size)  # the large ones first: no lane is to end long after the others
+    for want in lacking:
         work.put(want)
     lane = _Lane(asking, stage, work, lambda done: progress(done, len(lacking)))
     if lanes <= 1:
+        for m in asking.mirrors():
+            if isinstance(m, Batching):
+                m.ahead([f"o/{w.digest[:2]}/{w.digest}" for w in lacking])
         lane.run()
         if lane.failed is not None:
             raise lane.failed

@@ -112,7 +112,7 @@ def _below(top: str, folder: str) -> Iterator[str]:
 
 def mend(store: Store, stage: Stage, findings: Iterable[Finding]) -> None:
     """Put what should be there in its place, each in one step; its objects are here or staged."""
-    touched = set()
+    touched, held = set(), stage.inventory()
     for f in findings:
         if f.entry is None:
             continue
@@ -134,7 +134,7 @@ def mend(store: Store, stage: Stage, findings: Iterable[Finding]) -> None:
             if f.entry.kind == "link":
                 os.symlink(f.entry.target, temporary)
             else:
-                place(stage, f.entry, temporary)
+                place(held, f.entry, temporary)
             os.rename(temporary, to)
         touched.add(folder)
     for folder in sorted(touched, reverse=True):

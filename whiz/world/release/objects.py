@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _PIECE = 1 << 20
-_LEVEL = 6
+_LEVEL = 5  # 6 takes a quarter longer for 1 % less
 _HARD = 0.97  # compressed to more than this share of itself: not worth the time
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from whiz.core.release.trial import State
     from whiz.world.release.asking import Asking
     from whiz.world.release.ground import Here
+    from whiz.world.release.staging import Inventory
     from whiz.world.release.trying import Trials
 
 
@@ -39,18 +40,21 @@ class Obtaining:
         if (why := lacks(self._here.store.room(), size, files)) is not None:
             raise ReleaseError(f"{self._here.store.path}: no room for the new release: {why}")
 
-    def obtain(self, stage: Stage, wanted: list[Want], release: Release, pack: tuple[str | None, str]) -> None:
-        """Have everything staged that a release needs and that is not here."""
+    def obtain(self, stage: Stage, wanted: list[Want], release: Release, pack: tuple[str | None, str]) -> Inventory:
+        """Have everything staged that a release needs and that is not here; return where it is."""
         self.staged = True
         stage.begin(wanted)
         for _ in range(2):  # what turns out to be damaged while it is copied is fetched
-            lacking = stage.lacking(wanted)
+            held = stage.inventory()
+            lacking = held.lacking(wanted)
             if lacking:
                 size = sum(w.size for w in lacking)
                 self._here.say(f"fetching {len(lacking)} of {len(wanted)} objects, {spell_bytes(size)}")
                 fetch(self._asking, stage, lacking, release, pack, self._here.progress)
-            if not stage.twins(wanted):
-                return
+                held.again()
+            if not stage.twins(wanted, held):
+                held.again()
+                return held
         raise ReleaseError("objects of the release are damaged as soon as they are written: is the disk failing?")
 
     def repair(self, stage: Stage, held: list[tuple[str, Release]]) -> None:

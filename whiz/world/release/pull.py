@@ -176,9 +176,10 @@ class Pull:
             hint = "\nhint: publish it again, or pass --force"
             return Outcome(did="bad", code=1, words=words + hint, release=name, label=label)
         packed, release = self._text(name, keys)
+        self._trials.known[name] = release
         stage = Stage(store, self.here.boot)
         wanted = wants(release)
-        lacking = stage.lacking(wanted)
+        lacking = stage.inventory().lacking(wanted)
         if self._dry_run:
             size = sum(w.size for w in lacking)
             words = f"{label} would be pulled: {len(lacking)} of {len(wanted)} objects, {spell_bytes(size)}"
@@ -190,8 +191,8 @@ class Pull:
         else:
             self._obtaining.room(state, wanted, lacking, release)
             state = self._remember(state, believed)
-            self._obtaining.obtain(stage, wanted, release, (current, name))
-            building.name(store, stage, building.build(store, stage, release, packed), name)
+            held = self._obtaining.obtain(stage, wanted, release, (current, name))
+            building.name(store, stage, building.build(store, held, release, packed), name)
             stage.end()
         state = self._remember(state, believed)
         if current == name:  # it was forced, and looked at

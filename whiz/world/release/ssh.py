@@ -1,7 +1,8 @@
 """A repository on a host that is reached by ssh: the system's own ssh, so its keys, hosts and jumps hold here too.
 
 One connection for all files. The other side runs a loop of sh, which prints for each name asked a line with the size,
-then the bytes. What a login prints before it begins is skipped.
+then the bytes; for many names at once all the sizes, then all the bytes: two processes there for a whole batch. What a
+login prints before it begins is skipped.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import select
 import shlex
 import subprocess
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +20,7 @@ from whiz.world.release.meter import SILENCE, Meter
 from whiz.world.release.mirror import PIECE, Broken, Missing, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _DIALS = 15  # s for a connection
 _NOISE = 1 << 20  # bytes that a login may print
@@ -26,14 +28,22 @@ OPTIONS = ("-T", "-x", "-a", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_DIA
 _LOOP = """\
 cd {path} || exit 90
 echo {mark}
+set -f
+many() {{
+  for one; do [ -f "$one" ] || {{ echo none; return; }}; done
+  wc -c -- "$@"
+  cat -- "$@"
+}}
 while read -r start name; do
-  if [ -f "$name" ]; then
+  if [ "$start" = all ]; then many $name
+  elif [ -f "$name" ]; then
     size=$(wc -c <"$name")
     echo "has $((size - start))"
     if [ "$start" = 0 ]; then cat -- "$name"; else tail -c "+$((start + 1))" -- "$name"; fi
   elif [ -d . ] && [ -d channel ]; then echo none
   else exit 91; fi
 done"""
+BATCH = 64  # files
 _NO_PLACE, _NO_REPOSITORY = 90, 91
 _FINAL = ("Permission denied", "Host key verification failed", "Could not resolve hostname")  # a retry changes nothing
 
@@ -54,10 +64,23 @@ class Ssh:
         self._process: subprocess.Popen[bytes] | None = None
         self._errors = -1
         self._held = b""
+        self._names: deque[str] = deque()  # that will be asked for, in this order
+        self._coming: deque[tuple[str, int]] = deque()  # what was asked for at once, and its sizes
+
+    def ahead(self, names: Iterable[str]) -> None:
+        """Take note of what will be asked for next, in this order; that something else is asked for only costs time."""
+        self._names = deque(names)
 
     def pieces(self, name: str, start: int = 0, *, fresh: bool = False) -> Iterator[bytes]:  # noqa: ARG002  no caches
         """Yield a file's bytes from an offset."""
+        if self._coming and (start or self._coming[0][0] != name):
+            self.close()
         self._begin()
+        if not start and not self._coming and self._names and self._names[0] == name:
+            self._batch()
+        if self._coming:
+            yield from self._body(self._coming.popleft()[1])
+            return
         self._send(f"{start} {name}\n".encode())
         head = self._line(200).split()
         if head == [b"none"]:
@@ -65,7 +88,25 @@ class Ssh:
         if len(head) != 2 or head[0] != b"has" or not head[1].isdigit():  # noqa: PLR2004  has, size
             self.close()
             raise Broken(f"{name}: the other side does not answer as it should")
-        left = int(head[1])
+        yield from self._body(int(head[1]))
+
+    def _batch(self) -> None:
+        """Ask for the next files at once; where one of them is missing, for none: each is asked for by itself then."""
+        names = [self._names.popleft() for _ in range(min(BATCH, len(self._names)))]
+        if len(names) == 1:
+            return
+        self._send(f"all {' '.join(names)}\n".encode())
+        for name in (*names, "total"):
+            said = self._line(200).split()
+            if said == [b"none"] and not self._coming:
+                return
+            if len(said) != 2 or not said[0].isdigit() or said[1] != name.encode():  # noqa: PLR2004  size, name
+                self.close()
+                raise Broken(f"{name}: the other side does not answer as it should")
+            self._coming.append((name, int(said[0])))
+        self._coming.pop()  # the total
+
+    def _body(self, left: int) -> Iterator[bytes]:
         try:
             while left:
                 piece = self._some(min(left, PIECE))
@@ -89,6 +130,7 @@ class Ssh:
             self._process.wait()
             os.close(self._errors)
         self._process, self._held = None, b""
+        self._coming.clear()
 
     def _begin(self) -> None:
         """Connect, unless that is done."""

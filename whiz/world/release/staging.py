@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.release.release import Release, ReleaseError, is_digest
 from whiz.core.value import value
+from whiz.world import disk
 from whiz.world.release.store import remove
 
 if TYPE_CHECKING:
@@ -77,28 +78,19 @@ class Stage:
         """Return where an object is staged, or would be."""
         return f"{self.folder}/{digest}{'x' if executable else ''}"
 
-    def find(self, want: Want, *, executable: bool) -> str | None:
-        """Return where an object is, in this form."""
-        for path in (
-            self.store.object(want.digest, executable=executable),
-            self.at(want.digest, executable=executable),
-        ):
-            with suppress(OSError):
-                if os.lstat(path).st_size == want.size:
-                    return path
-        return None
+    def inventory(self) -> Inventory:
+        """Look what is here, once for many questions."""
+        return Inventory(self)
 
-    def lacking(self, wanted: list[Want]) -> list[Want]:
-        """Return what is here in no form."""
-        return [w for w in wanted if not any(self.find(w, executable=x) for x in (False, True))]
-
-    def twins(self, wanted: list[Want]) -> list[Want]:
+    def twins(self, wanted: list[Want], held: Inventory) -> list[Want]:
         """Make of what is here the other form, where that is needed; return what turned out to be damaged."""
         rotten = []
         for w in wanted:
             for form in w.forms:
-                other = self.find(w, executable=not form)
-                if self.find(w, executable=form) is None and other is not None and not self._copy(other, w, form):
+                if held.find(w.digest, w.size, executable=form) is not None:
+                    continue
+                other = held.find(w.digest, w.size, executable=not form)
+                if other is not None and not self._copy(other, w, form):
                     rotten.append(w)
         return rotten
 
@@ -144,6 +136,43 @@ class Stage:
             os.unlink(path)
 
 
+class Inventory:
+    """What a store and a stage have: a name is asked for once where it is, and never where it is not."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._paths: dict[str, list[str]] = {}  # name -> where it may be, the store first
+        self._good: dict[str, str] = {}  # name -> where it is
+        objects = stage.store.objects
+        for aa in disk.names(objects, ""):
+            for name in disk.names(f"{objects}/{aa}", ""):
+                self._paths.setdefault(name, []).append(f"{objects}/{aa}/{name}")
+        self.again()
+
+    def again(self) -> None:
+        """Look what has been staged since."""
+        for name in disk.names(self._stage.folder, ""):
+            path = f"{self._stage.folder}/{name}"
+            held = self._paths.setdefault(name, [])
+            if path not in held:
+                held.append(path)
+
+    def find(self, digest: str, size: int, *, executable: bool) -> str | None:
+        """Return where an object is, in this form and whole as far as its size tells."""
+        name = f"{digest}x" if executable else digest
+        if name not in self._good:
+            for path in self._paths.get(name, ()):
+                with suppress(OSError):
+                    if os.lstat(path).st_size == size:
+                        self._good[name] = path
+                        break
+        return self._good.get(name)
+
+    def lacking(self, wanted: list[Want]) -> list[Want]:
+        """Return what is here in no form."""
+        return [w for w in wanted if not any(self.find(w.digest, w.size, executable=x) for x in (False, True))]
+
+
 class Staged:
     """One object that is being written; raise ReleaseError where it is not what it should be."""
 
@@ -151,9 +180,12 @@ class Staged:
         self._want, self._mode = want, 0o555 if executable else 0o444
         self._path = stage.at(want.digest, executable=executable)
         self._part = f"{self._path}.part"
-        with suppress(FileNotFoundError):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(self._part, flags, 0o600)
+        except FileExistsError:
             os.unlink(self._part)
-        self._fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._fd = os.open(self._part, flags, 0o600)
         self._seen, self._left = sha256(), want.size
 
     def write(self, data: bytes) -> None:

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 
 class Trials:
-    """The trials of one node."""
+    """The trials of one node. `known`: releases whose text was looked at a moment ago."""
 
     def __init__(self, here: Here) -> None:
         self._here = here
+        self.known: dict[str, Release] = {}
 
     def leftover(self, state: State) -> State:
         """End a trial that a cut has left unfinished."""
@@ -80,7 +81,8 @@ class Trials:
     def _held(self, name: str | None) -> Held | None:
         if name is None or not self._here.store.has(name):
             return None
-        return Held(name, f"{self._here.store.releases}/{name}", self._here.store.release(name))
+        release = self.known.get(name) or self._here.store.release(name)
+        return Held(name, f"{self._here.store.releases}/{name}", release)
 
     def _before(self, name: str | None) -> Held | None:
         """Return what ran before, also where its text is damaged: no new release is to be held up by that."""
