@@ -116,3 +116,14 @@ def test_what_was_ill_before_is_not_the_release_s_fault(node: Node, repo: Repo, 
     repo.publish(tree(GOOD), "one")
     assert puller.run("pull").returncode == 0
     assert set(pids(node)) == {"ill", "camera", "web"}
+
+
+def test_what_did_not_run_before_is_judged_too(node: Node, repo: Repo, puller: Puller) -> None:
+    """As after a boot of a node where no whiz stays and a pull comes first."""
+    repo.publish(tree(GOOD), "one")
+    assert puller.run("pull").returncode == 0
+    node.whiz("stop")
+    repo.publish(tree(BAD), "two")
+    done = puller.run("pull")
+    assert "two was turned back, what ran before runs again: camera" in done.stderr
+    assert node.rows()["camera"]["state"] == "running"

@@ -8,6 +8,7 @@ from whiz.core.model import Kill, Start, State, Stop, Wait, Want
 from whiz.core.restart import crash_looping, finished
 from whiz.core.settle import by_name, done, latest
 from whiz.core.value import record, replace
+from whiz.core.wire import digest
 from whiz.core.words import spell_seconds
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ TROUBLE = frozenset({State.ERROR, State.FAILED, State.LOST, State.CRASH_LOOP})
 
 @record
 class Row:
-    """One program as status shows it. `since`: wall time; `next`: CLOCK_BOOTTIME of the next attempt."""
+    """One program as status shows it. `since`: wall time; `next`: CLOCK_BOOTTIME of the next attempt.
+
+    `wish`, `made`: digests of the Program as it is wished, and as its Run was started, where they are asked for.
+    """
 
     name: str
     want: Want
@@ -31,6 +35,15 @@ class Row:
     restarts: int = 0
     run: str | None = None
     next: float | None = None
+    wish: str | None = None
+    made: str | None = None
+
+
+def told_apart(rows: Iterable[Row], manifest: Manifest, runs: Iterable[Run]) -> tuple[Row, ...]:
+    """Return the rows with their digests."""
+    wishes = {name: digest(p) for name, p in manifest.items()}
+    made = {run.id: digest(run.program) for run in runs}
+    return tuple(replace(r, wish=wishes.get(r.name), made=made.get(r.run or "")) for r in rows)
 
 
 def report(manifest: Manifest, runs: Iterable[Run], wishes: Wishes, steps: Plan, now: float) -> tuple[Row, ...]:

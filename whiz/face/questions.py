@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.errors import HomeError, UsageError, WhizError
 from whiz.core.plan import plan
-from whiz.core.status import report, verdict
+from whiz.core.status import report, told_apart, verdict
 from whiz.core.value import replace
 from whiz.core.wire import dump
 from whiz.face import render, voice
@@ -19,7 +19,7 @@ from whiz.face.node import Node
 if TYPE_CHECKING:
     import argparse
 
-    from whiz.core.model import Plan
+    from whiz.core.model import Plan, Run
     from whiz.core.status import Row
     from whiz.world.sources import Loaded
 
@@ -39,17 +39,26 @@ def status(args: argparse.Namespace) -> int:
         code = 2 if loaded.stale else verdict(rows, steps)
         if args.watch and not voice.wants_json(args):
             sys.stdout.write("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
-        _show(args, node, loaded, rows, steps, code)
+        _show(args, node, loaded, runs, rows, steps, code)
         if not args.watch:
             return code
         time.sleep(1)  # people watch at this pace
 
 
-def _show(args: argparse.Namespace, node: Node, loaded: Loaded, rows: tuple[Row, ...], steps: Plan, code: int) -> None:
+def _show(
+    args: argparse.Namespace,
+    node: Node,
+    loaded: Loaded,
+    runs: tuple[Run, ...],
+    rows: tuple[Row, ...],
+    steps: Plan,
+    code: int,
+) -> None:
     from whiz.face.statustable import as_json, held, lines, strangers_of  # noqa: PLC0415
 
     odd, grips = strangers_of(node, loaded.manifest), held(node, loaded.manifest, (r.name for r in rows))
     if voice.wants_json(args):
+        rows = told_apart(rows, loaded.manifest, runs)
         voice.say_json({"programs": as_json(rows, grips), "strangers": odd, **problems(loaded, node), "exit": code})
         return
     complain(args, loaded, node)

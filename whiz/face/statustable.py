@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from whiz.core.status import Row
     from whiz.face.node import Node
 
+_FIELDS = ("name", "want", "state", "why", "pid", "since", "restarts", "run", "wish", "made")
+
 
 def _usage(rows: Iterable[Row]) -> dict[str, tuple[float, int]]:
     """Return name -> (CPU seconds used, resident bytes) of each main process."""
@@ -71,12 +73,12 @@ def held(node: Node, manifest: Manifest, names: Iterable[str]) -> dict[str, tupl
 
 
 def as_json(rows: tuple[Row, ...], grips: Mapping[str, tuple[Grip, ...]]) -> list[dict[str, object]]:
-    """Return the rows as JSON: times in seconds (wall), memory in bytes, cpu in seconds."""
+    """Return the rows as JSON: times in seconds (wall), memory in bytes, cpu in seconds; wish, made: digests."""
     used = _usage(rows)
     out = []
     for r in rows:
         cpu, memory = used.get(r.name, (None, None))
-        shown = {k: getattr(r, k) for k in ("name", "want", "state", "why", "pid", "since", "restarts", "run")}
+        shown = {k: getattr(r, k) for k in _FIELDS}
         limits = {g.key: {"asked": g.asked, "by": g.by, "why": g.why, "do": g.do} for g in grips.get(r.name, ())}
         out.append({**shown, "cpu": cpu, "memory": memory, "limits": limits})
     return out

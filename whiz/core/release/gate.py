@@ -42,10 +42,17 @@ class Gate:
     culprit: str | None = None
 
 
-def opened(changed: Iterable[str], rows: Iterable[Row], now: float) -> Gate:
-    """Return the gate of a flip that is about to happen. `rows`: how things are before."""
-    names = frozenset(changed)
-    return Gate(changed=names, old=tuple((r.name, r.run) for r in rows if r.name in names), flipped=now)
+def opened(before: Iterable[Row], after: Iterable[Row], acts: Iterable[str], now: float) -> Gate:
+    """Return the gate of a flip: of programs that it changes and that something is to be done, or was done, for.
+
+    `before`, `after`: how things are on both sides of it, with digests; `acts`: what whiz is about to act on.
+    """
+    was = {r.name: r for r in before}
+    here = {r.name: r for r in after}
+    wished = {n: (was[n].wish if n in was else "", here[n].wish if n in here else "") for n in was.keys() | here.keys()}
+    begun = {r.name for r in here.values() if r.made == r.wish and (r.name not in was or r.run != was[r.name].run)}
+    names = {n for n, (old, new) in wished.items() if old != new} & ({*acts} | begun)
+    return Gate(changed=frozenset(names), old=tuple((n, was[n].run) for n in names if n in was), flipped=now)
 
 
 def seen(gate: Gate, rows: Iterable[Row], rule: Rule, now: float) -> Gate:
@@ -57,7 +64,7 @@ def seen(gate: Gate, rows: Iterable[Row], rule: Rule, now: float) -> Gate:
         if times > rule.restarts:
             return _failed(gate, name, f"{name} did not keep running: {here[name].why}")
     ill = [r for r in here.values() if r.state not in WELL or (r.name not in runs and r.state in _LIVE)]
-    if worst := next((r for r in ill if r.state in TROUBLE), None):
+    if worst := next((r for r in ill if r.state in TROUBLE and r.made == r.wish), None):
         if rule.restarts == 0:
             return _failed(gate, worst.name, f"{worst.name}: {worst.why}")
         ill = [worst]
@@ -80,8 +87,8 @@ def _followed(gate: Gate, here: dict[str, Row]) -> dict[str, tuple[str, str, int
     old, known = dict(gate.old), {name: (run, times) for name, run, times in gate.runs}
     found: dict[str, tuple[str, str, int]] = {}
     for name, row in here.items():
-        if row.run is None or row.run == old.get(name):
-            continue
+        if row.run is None or row.run == old.get(name) or row.made != row.wish:
+            continue  # or a turn that began before the flip has started what was wished then
         run, times = known.get(name, (row.run, 0))
         found[name] = (name, row.run, times + (run != row.run))
     return found

@@ -27,8 +27,6 @@ _LONG = 300.0  # s that one answer of whiz may take at the very most
 _PAUSE = 1.0  # s between looks
 _LINES = "20"  # of a culprit's output that are kept
 
-Pending = frozenset[tuple[str, str, str]]
-
 
 class Watching:
     """Takes whiz's turns where no whiz stays; where one does, tells it. `where`: the words that name the home.
@@ -40,19 +38,16 @@ class Watching:
         self._where, self._rule, self._clock = where, rule, clock
         self._health, self._first = Health(), False
         self._rows: tuple[Row, ...] = ()
-        self._pending: Pending = frozenset()
         self._problems: list[str] = []
         self._nothing = False  # to watch
 
     def before(self, old: Held | None, new: Held) -> None:
-        """Note how things are, and what was to be done anyway."""
+        """Note how things are."""
         self._first = old is None
         self._health.before(old, new)
         self._rows, self._problems = self._status()
         brought = any(e.path.startswith("whizzifest") for held in (old, new) if held for e in held.release.entries)
         self._nothing = not (self._rows or self._problems or brought)
-        if not self._nothing:
-            self._pending = self._check()
 
     def after(self) -> Verdict:
         """Have whiz do what the flip asks for, and look until it is clear what came of it."""
@@ -61,10 +56,7 @@ class Watching:
         rows, problems = self._status()
         if new := [p for p in problems if p not in self._problems]:
             return Verdict(False, "its whizzifest cannot be used:\n" + "\n".join(new))
-        was = {r.name: r.run for r in self._rows}
-        changed = {name for _, name, _ in self._check() - self._pending}
-        changed |= {r.name for r in rows if r.name not in was or r.run != was[r.name]}  # a whiz that stays was faster
-        gate = opened(changed, self._rows, self._clock())
+        gate = opened(self._rows, rows, self._acts(), self._clock())
         while gate.changed and not gate.good and gate.bad is None:
             self._whiz("apply", "--quiet", "--wait", "1s")
             gate = seen(gate, self._status()[0], self._rule, self._clock())
@@ -83,9 +75,8 @@ class Watching:
         problems = [f"{p['file']}:{p['line']}: {p['message']}" for p in said.get("problems", [])]
         return tuple(_row(r) for r in said.get("programs", [])), problems
 
-    def _check(self) -> Pending:
-        steps = [s for s in self._json("check").get("steps", []) if s["order"] != "wait"]
-        return frozenset((s["order"], s["program"], s["why"]) for s in steps)
+    def _acts(self) -> set[str]:
+        return {s["program"] for s in self._json("check").get("steps", []) if s["order"] != "wait"}
 
     def _json(self, *words: str) -> dict[str, Any]:
         try:
@@ -109,5 +100,11 @@ class Watching:
 
 def _row(held: dict[str, Any]) -> Row:
     return Row(
-        name=held["name"], want=Want(held["want"]), state=State(held["state"]), why=held["why"], run=held.get("run")
+        name=held["name"],
+        want=Want(held["want"]),
+        state=State(held["state"]),
+        why=held["why"],
+        run=held["run"],
+        wish=held["wish"],
+        made=held["made"],
     )
