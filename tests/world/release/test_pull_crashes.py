@@ -114,7 +114,7 @@ def test_a_kill_at_any_system_call(how: str, room: Path) -> None:
         there = Node(room / f"killed-{i}", *node.mirrors, keep=0)
         there.path.rmdir()
         subprocess.run(["cp", "-a", room / "before", there.path], check=True)
-        kill = chance.randint(1, told["stops"])
+        kill = chance.randint(1, told["stops"] * 19 // 20)  # runs differ by a hundredth; each must be cut
         assert traced(there, room / "none", kill)["code"] is None
         try:
             examine(there, may, end)
