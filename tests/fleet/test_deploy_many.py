@@ -46,7 +46,7 @@ class Node:
     """What a node does with a channel: it runs what that wants of it, or turns back."""
 
     def __init__(self, name: str, mirror: Mirror, *, bad: bool) -> None:
-        self._name, self._mirror, self._bad = name, mirror, bad
+        self._name, self._mirror, self.bad = name, mirror, bad
         self.current: str | None = None
         self.failed: list[dict[str, str]] = []
         self.pulls = 0
@@ -74,7 +74,7 @@ class Node:
         label = channels.wanted(said, self._name, ())
         new = said.offer(label).id
         common = {"id": new, "label": label, "words": "", "seq": said.seq, "fetched": 100}
-        if self._bad and self.current is not None:
+        if self.bad and self.current is not None:
             self.failed.append({"id": new, "label": label, "why": "exited 3"})
             return 1, _line(did="back", why="exited 3\nno lens", **common)
         did, self.current = "nothing" if self.current == new else "updated", new
