@@ -79,7 +79,7 @@ def _normal() -> None:
             signal.signal(number, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _descriptors()
+    descriptors()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -95,7 +95,7 @@ def _normal() -> None:
         return  # lowering it is root's right
 
 
-def _descriptors() -> None:
+def descriptors() -> None:
     """Keep what the caller left open from the programs, and the standard streams' numbers from our files."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:  # noqa: PLR2004  standard streams stay

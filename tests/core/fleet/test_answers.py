@@ -41,6 +41,8 @@ def test_whom(to: str, names: str) -> None:
         ("zebra", "no host and no group is named 'zebra'"),
         ("gate:!gate", "--to gate:!gate: that is no host"),
         ("x*", "that is no host"),
+        ("", "--to is empty, and names nobody"),
+        (" , ", "--to is empty"),
     ],
 )
 def test_nobody(to: str, expected: str) -> None:

@@ -6,10 +6,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from whiz.core.fleet.answers import Fate, Reply
 from whiz.core.release import reports
+from whiz.core.release.release import is_digest
 from whiz.core.release.reports import Goal, Result, Standing, Told
+from whiz.core.shape import good_name
 from whiz.core.value import replace
 
 NEW, OLD = "b" * 64, "a" * 64
@@ -207,3 +211,63 @@ def test_what_a_host_has_to_fetch() -> None:
     assert reports.fetches(replace(WAS, current=None), new, known) == 13
     assert reports.fetches(WAS, new, known) == 12
     assert reports.fetches(replace(WAS, releases=("c" * 64, "gone")), new, known) == 8
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([10**400, NEW, "back", "bad", 1, {}]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.sampled_from(["id", "label"]), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+FORMS = [status(bad=[{"id": NEW, "label": "two", "why": "x"}]), status(current=NEW), PULL, programs(camera="failed")]
+
+
+@st.composite
+def strange(draw: st.DrawFn) -> Reply:
+    """Return lines that are nearly what whiz says: some values, or all of it, are something else."""
+    lines = []
+    for form in draw(st.lists(st.sampled_from(FORMS), min_size=1, max_size=3)):
+        keys = draw(st.lists(st.sampled_from(sorted(form)), max_size=3))
+        lines.append(json.dumps(form | {k: draw(ODD) for k in keys}))
+    lines += draw(st.lists(ODD.map(json.dumps) | st.text(max_size=20), max_size=1))
+    return reply(*lines, code=draw(st.sampled_from([0, 1, 3, 75])), err=draw(st.text(max_size=10)))
+
+
+@given(strange(), strange(), strange())
+def test_whatever_a_host_says_becomes_a_row(first: Reply, second: Reply, third: Reply) -> None:
+    """And what a channel or a path is made of is a name or a digest."""
+    was = reports.standing(first, "pi", GOAL)
+    assert good_name(was.node)
+    assert all(map(is_digest, was.releases))
+    assert was.current is None or is_digest(was.current)
+    rows = [reports.pulled(second, was, GOAL)]
+    rows += [reports.looked(rows[0], third, was, GOAL), reports.returned(rows[0], third, ONE)]
+    for row in rows:
+        assert all(line.isprintable() for line in (row.says, *row.log))
+
+
+DEEP = '{"version": 1, "app": ' + "[" * 900 + "]" * 900 + "}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        status(host="a/b"),
+        status(host="\ud800"),
+        status(current=[]),
+        status(current="\0"),
+        DEEP,
+        DEEP.replace("app", "error"),
+    ],
+)
+def test_names_that_are_none(answer: dict[str, Any] | str) -> None:
+    assert reports.standing(reply(answer), "pi", GOAL).out is Result.FAILED
+
+
+def test_numbers_that_are_none_and_a_list_that_is_none() -> None:
+    for key in ("seq", "fetched"):
+        assert (
+            reports.pulled(reply(PULL | {key: float("inf")}), WAS, GOAL).says == "its answer has not the form of whiz's"
+        )
+    found = reports.looked(told(Result.UPDATED), reply(status(current=NEW, bad=[1])), WAS, GOAL)
+    assert (found.result, "not the form" in found.says) == (Result.FAILED, True)
+    assert reports.looked(told(Result.STALE), reply(status(bad=None)), WAS, GOAL).result is Result.STALE

@@ -51,6 +51,7 @@ def test_shares(text: str, shares: tuple[Fraction, ...]) -> None:
         ("-1%", "'-1%' is no share"),
         ("1e1%", "is no share"),
         ("1.x%", "is no share"),
+        ("9" * 5000, "is no share"),
         ("101%", "is more than all hosts"),
         ("0%", "the first one some"),
         ("10%,10%", "more hosts than the one before"),
@@ -203,3 +204,19 @@ def test_words() -> None:
     assert rollout.spell(rollout.percent("10")) == "10 %"
     assert rollout.salt("0123456789abcdef" * 4) == "0123456789abcdef"
     assert 0 <= bucket(rollout.salt("f" * 64), "pi") < 1000
+
+
+def test_who_else_changed_it() -> None:
+    """More hosts for the same release, or another's pin, is nothing to stop for; all else is."""
+    mine = part(permille=10)
+    known = edits.rolled(PLAIN, B, mine, ISSUE)
+    more = edits.rolled(known, B, replace(mine, permille=500), ISSUE)
+    for now in (known, more, edits.pinned(known, "pi", "one", A, ISSUE)):
+        assert not rollout.moved(known, now, mine)
+    assert rollout.moved(None, PLAIN, mine)
+    assert not rollout.moved(None, None, mine)
+    back = edits.offered(known, "one", A, ISSUE)
+    other = edits.rolled(known, C, part("three", 10, "t"), ISSUE)
+    for theirs in (None, back, edits.offered(known, "three", C, ISSUE), other):
+        assert rollout.moved(known, theirs, mine)
+    assert rollout.moved(more, known, mine)

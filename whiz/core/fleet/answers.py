@@ -63,13 +63,13 @@ def read(reply: Reply, whiz: str = "whiz") -> Row:
     data = _json(reply.out)
     if data is None:
         return _row(reply, Fate.FAILED, wordless(reply, whiz))
-    if data.get("version") != FORMAT:
-        said = f"its whiz speaks format {data.get('version')!r}, this one {FORMAT}: upgrade the older"
-        return _row(reply, Fate.FAILED, said)
     fate = Fate(CODES.get(reply.exit if reply.exit is not None else 1, "failed"))
     try:
+        if data.get("version") != FORMAT:
+            said = f"its whiz speaks format {data.get('version')!r}, this one {FORMAT}: upgrade the older"
+            return _row(reply, Fate.FAILED, said)
         return _row(reply, fate, words(data, fate), data)
-    except (TypeError, AttributeError, KeyError, IndexError):
+    except (TypeError, AttributeError, LookupError, RecursionError):
         return _row(reply, Fate.FAILED, "its answer has not the form of whiz's")
 
 

@@ -20,6 +20,8 @@ def select(fleet: Fleet, to: str = ALL) -> tuple[Host, ...]:
     Names of hosts and groups and globs, joined by `,` or `:`; `!x` takes x away, `&x` leaves only what x has too.
     """
     terms = [t for t in re.split(r"[,:\s]+", to) if t]
+    if not terms:  # as of a variable that is not set
+        raise UsageError("--to is empty, and names nobody\nhint: --to all means every host")
     plus = [t for t in terms if t[0] not in "!&"]
     chosen: set[str] = set()
     for term in plus or [ALL]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from whiz.core.fleet import answers
 from whiz.core.fleet.answers import Fate, printable
+from whiz.core.release.release import is_digest
+from whiz.core.shape import good_name
 from whiz.core.status import TROUBLE
 from whiz.core.value import record, replace
 from whiz.core.words import counted, spell_bytes
@@ -21,6 +23,8 @@ TOOL = "quesofiesta"
 LATER = "will catch up: "
 _STALE = 3  # pull's exit status where its channel is past its time
 _ROWS = 20  # lines of what failed
+_ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)  # JSON of another form
+_FORM = "its answer has not the form of whiz's"
 
 
 class Result(StrEnum):
@@ -96,12 +100,14 @@ def standing(reply: Reply, name: str, goal: Goal) -> Standing:
         return Standing(host=reply.host, node=name, out=Result.FAILED, says=says)
     try:
         return _standing(reply.host, name, goal, data, said)
-    except (TypeError, ValueError, AttributeError, KeyError):
-        return Standing(host=reply.host, node=name, out=Result.FAILED, says="its answer has not the form of whiz's")
+    except _ODD:
+        return Standing(host=reply.host, node=name, out=Result.FAILED, says=_FORM)
 
 
 def _standing(host: str, name: str, goal: Goal, data: dict[str, Any], said: list[dict[str, Any]]) -> Standing:
-    node = str(data.get("host") or name)
+    node, current = str(data.get("host") or name), data["current"]
+    if not good_name(node) or not (current is None or is_digest(current)):
+        raise ValueError(node)  # they become part of a channel, and of paths
     follows, ours = (data["app"], data.get("repo"), data["channel"]), (goal.app, goal.repo, goal.channel)
     if follows != ours:
         other = " of another repository" if follows[::2] == ours[::2] else ""
@@ -111,8 +117,8 @@ def _standing(host: str, name: str, goal: Goal, data: dict[str, Any], said: list
     return Standing(
         host=host,
         node=node,
-        current=data["current"] and str(data["current"]),
-        releases=tuple(map(str, data["releases"])),
+        current=current,
+        releases=tuple(filter(is_digest, data["releases"])),
         groups=tuple(map(str, data.get("groups", ()))),
         ill=tuple((str(p["name"]), str(p["state"])) for p in programs if p["state"] in set(TROUBLE)),
     )
@@ -131,8 +137,8 @@ def pulled(reply: Reply, was: Standing, goal: Goal) -> Told:
     data = row.data
     try:
         return _pulled(reply, was, goal, data)
-    except (TypeError, ValueError, AttributeError, KeyError):
-        return _told(reply, Result.FAILED, "its answer has not the form of whiz's")
+    except _ODD:
+        return _told(reply, Result.FAILED, _FORM)
 
 
 def _pulled(reply: Reply, was: Standing, goal: Goal, data: dict[str, Any]) -> Told:
@@ -157,13 +163,16 @@ def looked(told: Told, reply: Reply, was: Standing, goal: Goal) -> Told:
     if now.out is not None:
         return replace(told, result=Result.FAILED, says=f"was updated, and now: {now.says}") if well else told
     data = next(d for d in answers.said(reply.out) if "app" in d)
-    bad = next((b for b in data.get("bad", ()) if b["id"] == goal.id and b["label"] == goal.label), None)
+    try:
+        bad = next((b for b in data.get("bad", ()) if b["id"] == goal.id and b["label"] == goal.label), None)
+        first, *log = ("" if bad is None else str(bad["why"])).splitlines() or [""]
+    except _ODD:
+        return replace(told, result=Result.FAILED, says=f"was updated, and now: {_FORM}") if well else told
     if now.current == goal.id and data.get("trial") is None:
         if new := [f"{name} ({state})" for name, state in now.ill if name not in dict(was.ill)]:
             return replace(told, result=Result.FAILED, says=f"in trouble: {printable(', '.join(new))}")
         return told if well or told.result in BAD else replace(told, result=Result.UPDATED, says="by itself")
     if bad is not None:
-        first, *log = str(bad["why"]).splitlines() or [""]
         return replace(told, result=Result.BACK, says=printable(first), log=_lines(log))
     return replace(told, result=Result.FAILED, says="was updated, and does not run it any more") if well else told
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from whiz.core.release.channel import Channel
 
+_DIGITS = 20  # of a share, with its point
 _SALT = 16  # digits of a release's id: waves of one release are the same whenever they are reckoned
 
 
@@ -38,7 +39,8 @@ def percent(text: str) -> Fraction:
     """Return a share of '2%' or '0.5%', 0 to 100; raise UsageError."""
     digits = text.strip().removesuffix("%").strip()
     whole, _, part = digits.partition(".")
-    if not (whole.isascii() and whole.isdigit()) or not (not part or (part.isascii() and part.isdigit())):
+    good = whole.isascii() and whole.isdigit() and (not part or (part.isascii() and part.isdigit()))
+    if not good or len(digits) > _DIGITS:
         raise UsageError(f"{text!r} is no share of hosts such as 10%")
     if (found := Fraction(digits)) > 100:  # noqa: PLR2004  percent
         raise UsageError(f"{text!r} is more than all hosts")
@@ -86,6 +88,19 @@ def underway(channel: Channel | None, rule: Rule) -> Rule | None:
     """Return the rollout of this release to these hosts, where one is under way or was left."""
     rules = channel.rules if channel else ()
     return next((r for r in rules if same(r, rule) and r.use == rule.use), None)
+
+
+def moved(known: Channel | None, now: Channel | None, rule: Rule) -> bool:
+    """Whether somebody else has changed what is offered; more hosts for this release, and pins, are no such change."""
+    if known is None or now is None:
+        return known is not now
+    had, has = underway(known, rule), underway(now, rule)
+    less = had is not None and (has is None or has.permille < had.permille)
+    return less or _others(known, rule) != _others(now, rule)
+
+
+def _others(channel: Channel, rule: Rule) -> tuple[str, list[Rule]]:
+    return channel.default, [r for r in channel.rules if r.kind == "rollout" and not same(r, rule)]
 
 
 def complete(channel: Channel | None, label: str, nodes: Iterable[str] | None) -> bool:

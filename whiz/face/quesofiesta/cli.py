@@ -24,10 +24,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     from whiz.core.errors import WhizError  # noqa: PLC0415  what follows is most of what a pull with nothing to do costs
     from whiz.face import voice  # noqa: PLC0415
-    from whiz.face.cli import fail, guarded  # noqa: PLC0415
+    from whiz.face.cli import descriptors, fail, guarded  # noqa: PLC0415
     from whiz.face.quesofiesta.parser import build_parser  # noqa: PLC0415
 
     voice.NAME = "quesofiesta"
+    descriptors()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -7,11 +7,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from whiz.core.errors import UsageError, WhizError
+from whiz.core.errors import Busy, UsageError, WhizError
 from whiz.core.fleet.answers import Fate, Reply
 from whiz.core.release import publish as edits
 from whiz.core.release import reports, rollout
 from whiz.core.release.channel import wanted
+from whiz.core.release.release import ReleaseError
 from whiz.core.release.reports import BAD, WELL, Goal, Result, Told
 from whiz.core.value import replace
 from whiz.core.words import counted, spell_seconds
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Sequence
     from fractions import Fraction
+    from typing import TypeVar
 
     from whiz.core.fleet.model import Host
     from whiz.core.release.channel import Channel, Offer
@@ -30,10 +32,14 @@ if TYPE_CHECKING:
     from whiz.core.release.rollout import Wave
     from whiz.face.hosts import Ways
     from whiz.world.fleet.pool import Turn
+    from whiz.world.release.publishing import Edit
+
+    T = TypeVar("T")
 
 PENDING, INTERRUPTED = 3, 130
 _OPEN = (Result.WAITING, Result.OFFLINE, Result.STALE)  # of hosts that are asked with the next wave, too
 _WAIT = 300.0  # s at most that a pull waits for another one at work there
+_PATIENCE, _AGAIN = 60.0, 0.2  # s that another one may be at work in the repository, and between looks at it
 
 
 def deploy(args: argparse.Namespace, ways: Callable[[], Ways] = hosts.lines) -> int:
@@ -87,8 +93,9 @@ class Deploy:
     def __init__(self, args: argparse.Namespace, plan: Plan, limit: Fraction, ways: Callable[[], Ways]) -> None:
         self._args, self._plan, self._limit, self._ways = args, plan, limit, ways
         self._told = deploytold.at_first(plan)
-        self._goal = plan.goal
+        self._goal, self._known = plan.goal, plan.before  # what the channel said when we last looked
         self._holds, self._ended, self._added = "nothing is published yet, the same command begins anew", "", False
+        self._asked, self._waits = False, ""
 
     def run(self) -> int:
         """Carry it out; return the exit status."""
@@ -98,9 +105,13 @@ class Deploy:
         except (KeyboardInterrupt, Interrupted):
             voice.warn(f"interrupted: {self._holds}")
             code, self._ended = INTERRUPTED, "interrupted"
-        except (WhizError, OSError):
+        except (WhizError, OSError) as exc:
             voice.warn(self._holds)
-            raise
+            if not self._asked or isinstance(exc, BrokenPipeError):
+                raise
+            text = str(exc) if isinstance(exc, WhizError) else f"{exc.filename or 'a file'}: {exc.strerror}"
+            voice.warn(text)
+            code, self._ended = 1, f"stopped: {text.splitlines()[0]}"
         rows = [self._told[h] for h in self._plan.hosts]
         if self._ended:
             rows = [replace(r, says=r.says.removeprefix(reports.LATER)) for r in rows]
@@ -120,6 +131,7 @@ class Deploy:
             self._nudge(wave)
             if not wave.last:
                 self._soak(wave)
+                self._alone(self._plan.repository.channel(self._goal.channel))
             failed, answered = reports.tally(self._told[h] for h in wave.hosts)
             if rollout.over(failed, answered, self._limit):
                 why = f"{failed} of {counted(answered, 'host')} failed, more than {rollout.spell(self._limit)}"
@@ -134,22 +146,57 @@ class Deploy:
         """Have the channel say it, where it does not yet; say before and after what holds."""
         plan, number = self._plan, self._plan.number(wave)
         now = plan.repository.channel(plan.goal.channel)
+        self._alone(now)
         if plan.offered(now, wave):
             assert now is not None  # noqa: S101  it offers something
-            self._goal = replace(plan.goal, seq=now.seq)
+            self._goal, self._known = replace(plan.goal, seq=now.seq), now
             self._hold(f"number {now.seq} says so already: {plan.said(wave)}", plan.undo)
             return
         self._hold(f"{number}offering {plan.goal.label} to {plan.whom(wave)}", plan.undo)
-        edit = plan.edit(wave)
+        edit = self._unless_moved(plan.edit(wave))
         note = f"{self._args.note}; " * bool(self._args.note) + f"{number}to {plan.whom(wave)}"
+        goal = plan.goal
         if self._added:
-            said = plan.master.offer(plan.goal.channel, plan.goal.label, plan.goal.id, note, edit)
+            said = self._patiently(lambda: plan.master.offer(goal.channel, goal.label, goal.id, note, edit))
         else:
             step = deploytold.progress(self._args)
-            done = plan.master.publish(plan.release, plan.tree, plan.goal.channel, plan.goal.label, note, step, edit)
-            said, self._added = done.channel, True
-        self._goal = replace(plan.goal, seq=said.seq)
+            new = plan.release, plan.tree, goal.channel, goal.label, note, step, edit
+            said, self._added = self._patiently(lambda: plan.master.publish(*new)).channel, True
+        self._goal, self._known = replace(goal, seq=said.seq), said
         self._hold(f"number {said.seq}: {plan.said(wave)}", plan.undo)
+
+    def _alone(self, now: Channel | None) -> None:
+        """Raise ReleaseError where somebody else has changed what is offered: we do not undo what they did."""
+        plan = self._plan
+        if rollout.moved(self._known, now, plan.rule) and not plan.offered(now, plan.waves[-1]):
+            what = f"number {now.seq} by {now.by}: {now.note or now.default}" if now else "it is gone"
+            raise ReleaseError(
+                f"{plan.goal.channel} was changed while this deploy ran, so it ends: {what}\n"
+                "hint: quesofiesta history says more; the same command begins with what is offered then"
+            )
+
+    def _unless_moved(self, edit: Edit) -> Edit:
+        """Return a change that is made, under the lock, only where nobody else made one."""
+
+        def change(channel: Channel, label: str, offer: Offer, issue: Issue) -> Channel:
+            self._alone(channel)
+            return edit(channel, label, offer, issue)
+
+        return change
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Change the repository; wait a while for another one that is at work there."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return act()
+            except Busy as exc:
+                if time.monotonic() > end:
+                    raise
+                if not self._waits:
+                    self._waits = f"waiting: {exc}"
+                    self._say(self._waits)
+            time.sleep(_AGAIN)  # flock tells nobody
 
     def _hold(self, what: str, then: str) -> None:
         """Say what holds, and what to do if we were gone, unless that is said already."""
@@ -163,6 +210,7 @@ class Deploy:
         if not names:
             return
         self._say(f"{counted(len(names), 'host')} asked to pull: {deploytold.named(names)}")
+        self._asked = True
 
         def told(reply: Reply) -> Told:
             return reports.pulled(reply, self._plan.standings[reply.host], self._goal)
@@ -172,7 +220,13 @@ class Deploy:
         if self._plan.complete or self._plan.before is None:
             allowed = math.inf  # nothing will be taken back
         fuse = Fuse(self._ways(), lambda reply: told(reply).result in BAD, allowed)
-        for reply in self._pull(names, fuse):
+        try:
+            replies = self._pull(names, fuse)
+        except KeyboardInterrupt:  # a second one, while the first one's was being done
+            for name in names:
+                self._told[name] = replace(self._told[name], result=Result.UNKNOWN, says="maybe asked, not waited for")
+            raise
+        for reply in replies:
             self._told[reply.host] = told(reply)
         results = {self._told[n].result for n in names}
         if Result.UNKNOWN in results or (Result.WAITING in results and not fuse.blown):
@@ -221,7 +275,9 @@ class Deploy:
             return edits.restored(channel, old, issue)
 
         note = f"{self._args.note}; " * bool(self._args.note) + self._ended
-        said = plan.master.offer(plan.goal.channel, old.default, old.offer(old.default).id, note, edit)
+        first = old.default, old.offer(old.default).id
+        change = self._unless_moved(edit)
+        said = self._patiently(lambda: plan.master.offer(plan.goal.channel, *first, note, change))
         then = "hosts that were updated go back at their next pull"
         self._hold(f"number {said.seq}: {said.name} offers again what it did before, {old.default} to all", then)
         back = [h for h in wave.hosts if self._told[h].result in WELL | (BAD - {Result.BACK})]

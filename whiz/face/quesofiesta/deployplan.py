@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from whiz.core.errors import UsageError, WhizError
@@ -39,6 +40,7 @@ class Plan:
     """A deploy that may begin. `asked`: hosts that a wave may have; `fetch`: what each has to get, in bytes."""
 
     repository: Repository
+    keys: str  # where they lie, if that was said
     master: Publisher
     tree: Tree
     release: Release
@@ -91,16 +93,16 @@ class Plan:
         again = "if this is cut off, the same command goes on"
         if self.before is None or self.before.default == self.goal.label:
             return again
-        where = f"--channel {self.goal.channel} --repo {self.repository.path}"
-        return f"{again}, and `quesofiesta rollback {self.before.default} {where}` takes it back"
+        where = ["--channel", self.goal.channel, "--repo", self.repository.path]
+        where += ["--keys", self.keys] if self.keys else []
+        return f"{again}, and `quesofiesta rollback {self.before.default} {shlex.join(where)}` takes it back"
 
     def offered(self, now: Channel | None, wave: Wave) -> bool:
         """Whether a channel offers the release to a wave already."""
-        if wave.last:
-            nodes = None if self.whole else self.rule.hosts
-            return rollout.complete(now, self.goal.label, nodes)
+        if rollout.complete(now, self.goal.label, None if self.whole else self.rule.hosts):
+            return True
         under = rollout.underway(now, self.rule)
-        return under is not None and under.permille >= wave.permille
+        return not wave.last and under is not None and under.permille >= wave.permille
 
     def edit(self, wave: Wave) -> Edit:
         """Return how the channel comes to offer it to a wave."""
@@ -136,7 +138,8 @@ def prepare(args: argparse.Namespace, shares: tuple[Fraction, ...], ways: Callab
     standings = _standings(args, ways, chosen, goal, before)
     nodes = tuple(sorted({s.node for s in standings.values() if s.out is not Result.ELSEWHERE}))
     if not nodes:
-        raise UsageError(f"none of these hosts follows {root.app} in the channel {args.channel}")
+        follow = "\n".join(sorted({f"hint: {s.host} {s.says}" for s in standings.values()})[:3])
+        raise UsageError(f"none of these hosts follows {root.app} in the channel {args.channel}\n{follow}")
     rule = Rule("rollout", label, salt=rollout.salt(name), hosts=() if whole else nodes)
     complete = rollout.complete(before, label, None if whole else nodes)
     if before is None and len(shares) > 1:
@@ -150,6 +153,7 @@ def prepare(args: argparse.Namespace, shares: tuple[Fraction, ...], ways: Callab
     under = rollout.underway(before, rule)
     return Plan(
         repository=repository,
+        keys=args.keys,
         master=master,
         tree=tree,
         release=release,

@@ -112,7 +112,8 @@ def table(
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     voice.say(args, render.paint(f"{'HOST':<{wide}}  {'RESULT':<{_WIDE}}  SAYS", "bold", on=colour))
     for row in rows:
-        text = row.says if width is None else row.says[: max(10, width - wide - _WIDE - 4)]
+        all_of_it = row.result in BAD  # what is to be done stands at its end
+        text = row.says if width is None or all_of_it else row.says[: max(10, width - wide - _WIDE - 4)]
         result = render.paint(f"{row.result:<{_WIDE}}", _COLOURS.get(row.result, "dim"), on=colour)
         if getattr(args, "quiet", False) and row.result in BAD:
             voice.warn(f"{row.host}: {row.result}: {row.says}")
