@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fleet.deploying import BAD, GOOD, Master
+from tests.fleet.deploying import BAD, GOOD, QUESOFIESTA, Master
 from tests.fleet.sshds import begun, for_ever
 from tests.tools import needs
 from tests.world.release.node import fingerprint
@@ -28,8 +32,6 @@ def first_of(release: str, *names: str) -> str:
 
 
 def id_of(master: Master) -> str:
-    import json
-
     found: str = json.loads(master.run("build", str(master.source), "--repo", str(master.repo), "--json"))["id"]
     return found
 
@@ -317,6 +319,28 @@ def test_mistakes(master: Master) -> None:
         master.run(*master.words(*words), code=2)
         assert why in master.err
     assert not os.listdir(master.repo / "channel")
+
+
+def test_on_a_narrow_terminal_what_is_to_be_done_is_not_cut_off(hosts: Hosts, master: Master) -> None:
+    hosts.up("stranger", known=False)
+    hosts.name("gone", hosts.address())
+    master.write(GOOD.format(1))
+    said = json.loads(master.run(*master.words("--json"), code=1))
+    why = {h["host"]: h["why"] for h in said["hosts"]}["stranger"]
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    env = {**os.environ, "HOME": str(hosts.home), "NO_COLOR": "1"}
+    process = subprocess.Popen([QUESOFIESTA, *master.words()], env=env, stdout=theirs, stderr=subprocess.DEVNULL)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # EIO: it has ended
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert process.wait() == 1
+    assert len(why) > 60
+    assert f"stranger  failed       {why}\r\n".encode() in shown
+    assert b"gone      offline      will catch up: co\r\n" in shown
 
 
 @needs("sudo")

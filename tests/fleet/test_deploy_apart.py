@@ -7,6 +7,10 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
+from pathlib import Path
+from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +26,6 @@ from whiz.world.release.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Answer = Callable[[list[str]], tuple[int, str]]
 
@@ -96,6 +99,22 @@ def test_a_rollback_meanwhile_is_not_undone(master: Master) -> None:
     last = master.history()[-1]
     assert (last["label"], last["rollouts"], last["note"]) == (one["label"], [], "no")
     assert sorted(master.states(said)).count("not asked") == 2
+    assert master.err.count("takes it back") == 1, "it says no more what held before"
+    master.change("rollback", one["label"])
+    master.at_pull = lambda: master.change("rollback", one["label"])
+    said = master.deploy("two", "--canary", "1%", code=1)
+    assert "failed" not in master.states(said)
+    assert "offers" not in master.err.partition("asked to pull")[2].replace("what is offered", "")
+
+
+def test_a_rollout_that_is_under_way_is_told(master: Master) -> None:
+    master.deploy("one")
+    two = master.deploy("two", "--to", "pi1,pi2")["label"]
+    master.deploy("three", "--to", "pi2")
+    assert f"stable offers {two} to a part of the hosts: that loses these hosts to this deploy" in master.err
+    three = master.deploy("three", "--to", "pi2")["label"]
+    master.deploy("four", "--canary", "1%")
+    assert f"stable offers {two}, {three} to a part of the hosts: that ends with this deploy" in master.err
 
 
 def test_what_another_published_meanwhile_is_not_taken_back(master: Master) -> None:
@@ -183,6 +202,35 @@ def test_a_channel_that_nobody_follows_says_what_they_follow(master: Master) -> 
     master.deploy("one")
     with pytest.raises(UsageError, match="pi1 follows camera in the channel stable"):
         master.begin("two", "--channel", "beta")
+
+
+def test_it_waits_for_who_is_at_work_in_the_repository(master: Master) -> None:
+    (master.place / "fleet.yaml").write_text("hosts:\n  gone: {address: 127.0.0.1, port: 1}\n")
+    holder = subprocess.Popen(["flock", master.repo, "sh", "-c", "echo; read _"], stdin=PIPE, stdout=PIPE)
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    argv = [str(Path(sys.executable).parent / "quesofiesta"), *master.words("one")]
+    process = subprocess.Popen(argv, stdout=PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == f"waiting: another quesofiesta is at work in {master.repo}\n":
+            holder.stdin.close()
+            break
+    out, _ = process.communicate(timeout=100)
+    holder.wait()
+    holder.stdout.close()
+    assert process.returncode == 0
+    assert out.endswith("1 host: 1 offline\n")
+    assert len(master.history()) == 1
+
+
+@pytest.mark.parametrize("fd", [1, 2])
+def test_without_a_stream_it_does_its_work(fd: int, master: Master) -> None:
+    (master.place / "fleet.yaml").write_text("hosts:\n  gone: {address: 127.0.0.1, port: 1}\n")
+    argv = [str(Path(sys.executable).parent / "quesofiesta"), *master.words("one")]
+    assert subprocess.run(["sh", "-c", f'exec "$@" {fd}>&-', "sh", *argv], check=False).returncode == 0
+    assert len(master.history()) == 1
 
 
 def _id(master: Master, text: str) -> str:

@@ -106,7 +106,8 @@ class Deploy:
             voice.warn(f"interrupted: {self._holds}")
             code, self._ended = INTERRUPTED, "interrupted"
         except (WhizError, OSError) as exc:
-            voice.warn(self._holds)
+            if self._holds:
+                voice.warn(self._holds)
             if not self._asked or isinstance(exc, BrokenPipeError):
                 raise
             text = str(exc) if isinstance(exc, WhizError) else f"{exc.filename or 'a file'}: {exc.strerror}"
@@ -131,7 +132,6 @@ class Deploy:
             self._nudge(wave)
             if not wave.last:
                 self._soak(wave)
-                self._alone(self._plan.repository.channel(self._goal.channel))
             failed, answered = reports.tally(self._told[h] for h in wave.hosts)
             if rollout.over(failed, answered, self._limit):
                 why = f"{failed} of {counted(answered, 'host')} failed, more than {rollout.spell(self._limit)}"
@@ -169,6 +169,7 @@ class Deploy:
         """Raise ReleaseError where somebody else has changed what is offered: we do not undo what they did."""
         plan = self._plan
         if rollout.moved(self._known, now, plan.rule) and not plan.offered(now, plan.waves[-1]):
+            self._holds = ""  # no more
             what = f"number {now.seq} by {now.by}: {now.note or now.default}" if now else "it is gone"
             raise ReleaseError(
                 f"{plan.goal.channel} was changed while this deploy ran, so it ends: {what}\n"
@@ -249,6 +250,7 @@ class Deploy:
         if self._args.soak:
             self._say(f"looking at them again in {spell_seconds(self._args.soak)}")
             time.sleep(self._args.soak)  # what it is for
+        self._alone(self._plan.repository.channel(self._goal.channel))  # else they may rightly run something else
         chosen = [self._plan.host(n) for n in wave.hosts]
         replies = self._ask(chosen, question, self._ways())
         if any(r.fate in (Fate.CUT, Fate.NEVER) for r in replies):

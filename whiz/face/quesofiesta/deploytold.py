@@ -65,6 +65,10 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"{counted(n, 'host')} run{'s' * (n == 1)} {what}{fetch}"
     for result, n in Counter(s.out for s in plan.standings.values() if s.out is not None).items():
         yield f"{counted(n, 'host')} {'is' if n == 1 else 'are'} {result}"
+    rules = plan.before.rules if plan.before else ()
+    if others := sorted({r.use for r in rules if r.kind == "rollout" and r.use != goal.label}):
+        then = "ends with this deploy" if plan.whole else "loses these hosts to this deploy"
+        yield f"{goal.channel} offers {', '.join(others)} to a part of the hosts: that {then}"
     if plan.complete:
         yield f"{goal.channel} offers it to {plan.whom(plan.waves[-1])} already: nothing is published"
         return
