@@ -29,7 +29,7 @@ from tests.fleet.sshds import Hosts
 
 FORKS = 32  # at once, for everybody
 ROUNDS = {20: 7, 100: 3}  # how often each is asked
-REACH = {"ansible": 6.0, "ssh": 1.3}  # what issue and docs hold whiz to
+REACH = {"ansible": 6.0, "ssh": 1.3}  # what we reach for
 SSH, PING, COLD = "`ssh`, 32 at once (xargs)", "`ansible -m ping`", "`ansible -m ping`, first time"
 EXEC, CHECK, SSH_CHECK = "`whiz fleet exec true`", "`whiz fleet check`", "`ssh … whiz check --json`, 32 at once (xargs)"
 
