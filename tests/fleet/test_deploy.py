@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -328,8 +327,7 @@ def test_on_a_narrow_terminal_what_is_to_be_done_is_not_cut_off(hosts: Hosts, ma
     said = json.loads(master.run(*master.words("--json"), code=1))
     why = {h["host"]: h["why"] for h in said["hosts"]}["stranger"]
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 40))
-    env = {**os.environ, "HOME": str(hosts.home), "NO_COLOR": "1"}
+    env = {**os.environ, "HOME": str(hosts.home), "NO_COLOR": "1", "COLUMNS": "40"}
     process = subprocess.Popen([QUESOFIESTA, *master.words()], env=env, stdout=theirs, stderr=subprocess.DEVNULL)
     os.close(theirs)
     shown = b""

@@ -91,7 +91,7 @@ def test_who_is_not_asked_to_pull(answer: Reply, out: Result, says: str) -> None
         (
             reply(PULL | {"did": "bad", "words": "two failed here before: x\nhint: y"}, code=1),
             Result.FAILED,
-            "two failed",
+            "two failed here before: x; --label NAME has it tried anew",
         ),
         (reply(PULL | {"seq": "x"}), Result.FAILED, "not the form"),
         (reply({"version": 1, "error": "no room"}, code=1), Result.FAILED, "no room"),
@@ -243,6 +243,16 @@ def test_whatever_a_host_says_becomes_a_row(first: Reply, second: Reply, third: 
     rows += [reports.looked(rows[0], third, was, GOAL), reports.returned(rows[0], third, ONE)]
     for row in rows:
         assert all(line.isprintable() for line in (row.says, *row.log))
+
+
+def test_what_a_host_says_on_stderr_moves_no_cursor() -> None:
+    assert reports.standing(reply(programs(), err="\x1b[2J", code=1), "pi", GOAL).says == "exited 1: ?[2J"
+
+
+def test_one_that_failed_before_and_was_not_tried_stays_failed() -> None:
+    answer = reply(PULL | {"did": "bad", "words": "two failed here before"}, code=1)
+    was = reports.pulled(answer, WAS, GOAL)
+    assert reports.looked(was, reply(BACK), WAS, GOAL) == was
 
 
 DEEP = '{"version": 1, "app": ' + "[" * 900 + "]" * 900 + "}"

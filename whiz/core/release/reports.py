@@ -24,6 +24,7 @@ LATER = "will catch up: "
 _STALE = 3  # pull's exit status where its channel is past its time
 _ROWS = 20  # lines of what failed
 _ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)  # JSON of another form
+_ANEW = "--label NAME has it tried anew"
 _FORM = "its answer has not the form of whiz's"
 
 
@@ -96,7 +97,7 @@ def standing(reply: Reply, name: str, goal: Goal) -> Standing:
     data = next((d for d in said if "app" in d), None)
     if row.data is None or data is None:
         wrong = row.data is not None and "error" in row.data and reply.exit not in answers.ABSENT
-        says = row.says if row.data is None or wrong else answers.wordless(reply, TOOL)
+        says = row.says if row.data is None or wrong else printable(answers.wordless(reply, TOOL))
         return Standing(host=reply.host, node=name, out=Result.FAILED, says=says)
     try:
         return _standing(reply.host, name, goal, data, said)
@@ -146,9 +147,12 @@ def _pulled(reply: Reply, was: Standing, goal: Goal, data: dict[str, Any]) -> To
     if data["id"] != goal.id and seq < goal.seq:
         past = ", which is past its time" if reply.exit == _STALE else ""
         return _told(reply, Result.STALE, f"{LATER}its mirrors still have number {seq}{past}")
-    if did in ("back", "bad"):
-        first, *log = str(data["why"] if did == "back" else data["words"]).splitlines() or [""]
-        return _told(reply, Result.BACK if did == "back" else Result.FAILED, first, log)
+    if did == "bad":  # it was not tried
+        first, *_ = str(data["words"]).splitlines() or [""]
+        return _told(reply, Result.FAILED, f"{first}; {_ANEW}")
+    if did == "back":
+        first, *log = str(data["why"]).splitlines() or [""]
+        return _told(reply, Result.BACK, first, log)
     if data["id"] != goal.id:
         return _told(reply, Result.PINNED, f"is to run {label or str(data['id'])[:12]}")
     if did == "updated" or was.current != goal.id:
@@ -172,7 +176,7 @@ def looked(told: Told, reply: Reply, was: Standing, goal: Goal) -> Told:
         if new := [f"{name} ({state})" for name, state in now.ill if name not in dict(was.ill)]:
             return replace(told, result=Result.FAILED, says=f"in trouble: {printable(', '.join(new))}")
         return told if well or told.result in BAD else replace(told, result=Result.UPDATED, says="by itself")
-    if bad is not None:
+    if bad is not None and _ANEW not in told.says:
         return replace(told, result=Result.BACK, says=printable(first), log=_lines(log))
     return replace(told, result=Result.FAILED, says="was updated, and does not run it any more") if well else told
 

@@ -173,7 +173,7 @@ class Pull:
                 self._clear()
                 self._remember(state, believed)
             words = f"{label} failed here before and is not tried again: {against.why}"
-            hint = "\nhint: publish it again, or pass --force"
+            hint = "\nhint: publish it with another --label, or pass --force"
             return Outcome(did="bad", code=1, words=words + hint, release=name, label=label)
         packed, release = self._text(name, keys)
         self._trials.known[name] = release
