@@ -83,7 +83,8 @@ class Master:
             self._place.run(*self._git, "add", "-A")
             me = ("-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "gc.auto=0")
             self._place.run(*self._git, *me, "commit", "-q", "-m", "a version")
-        self._place.run(*publishing(self._place, self._place.source, self._repo))
+        first = not os.path.exists(f"{self._repo}/channel/stable")
+        self._place.run(*publishing(self._place, self._place.source, self._repo), *(["--pack"] if first else []))
 
     def settle(self, home: str, mirror: str) -> None:
         """Write what a node needs to follow it."""
@@ -125,7 +126,7 @@ def ways(place: Place, room: str, megabytes: int, names: list[str]) -> list[Way]
             f"{place.peers}/ansible-playbook -i {NODE}, {play} >{memory}/ansible.log",
             "ansible.posix.synchronize over what runs, from the master, which keeps its connection; no facts",
         ),
-        HTTP: (pull, "`quesofiesta pull` from nginx: objects and packs are compressed"),
+        HTTP: (pull, "`quesofiesta pull` from nginx, compressed; the first release was published with `--pack`"),
         SSH: (pull, "`quesofiesta pull` from sshd: the same files"),
     }
     found = []

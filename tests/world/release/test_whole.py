@@ -162,3 +162,16 @@ def test_what_changes_a_repository_at_the_same_time_waits_for_nobody_and_breaks_
     release(house, 2)
     house.pull()
     assert "echo 2" in house.current()
+
+
+def test_a_pack_of_all_spares_a_first_install_every_question(house: House) -> None:
+    for n in range(50):
+        (house.source / f"lib{n}.py").write_text(f"print({n})\n" * (n % 7))
+    (house.source / "bin/camera").write_text("one\n")
+    house.master("publish", str(house.source), "--pack")
+    assert "all is as it should be" in house.master("verify")
+    house.master("gc")
+    shutil.rmtree(house.path / "repo/o")  # it is not asked for
+    house.pull()
+    assert house.current() == "one\n"
+    assert house.run("fsck", "--home", str(house.path / "pi")).endswith("all as signed\n")

@@ -9,7 +9,7 @@ _shtab_quesofiesta_subparsers=(init build publish verify diff history rollback p
 
 _shtab_quesofiesta_init_option_strings=(-h --help --json -q --quiet -v --verbose --app --keys --root-key --key --release-key --channel-key)
 _shtab_quesofiesta_build_option_strings=(-h --help --json -q --quiet -v --verbose --repo --preflight --health --exclude --allow --large)
-_shtab_quesofiesta_publish_option_strings=(-h --help --json -q --quiet -v --verbose --repo --keys --preflight --health --exclude --allow --large --label --channel -m --note)
+_shtab_quesofiesta_publish_option_strings=(-h --help --json -q --quiet -v --verbose --repo --keys --preflight --health --exclude --allow --large --label --channel --pack -m --note)
 _shtab_quesofiesta_verify_option_strings=(-h --help --json -q --quiet -v --verbose --repo)
 _shtab_quesofiesta_diff_option_strings=(-h --help --json -q --quiet -v --verbose --repo)
 _shtab_quesofiesta_history_option_strings=(-h --help --json -q --quiet -v --verbose --repo --channel -n --lines)
@@ -54,6 +54,7 @@ _shtab_quesofiesta_publish__q_nargs=0
 _shtab_quesofiesta_publish___quiet_nargs=0
 _shtab_quesofiesta_publish__v_nargs=0
 _shtab_quesofiesta_publish___verbose_nargs=0
+_shtab_quesofiesta_publish___pack_nargs=0
 _shtab_quesofiesta_verify__h_nargs=0
 _shtab_quesofiesta_verify___help_nargs=0
 _shtab_quesofiesta_verify___json_nargs=0

@@ -228,6 +228,7 @@ _shtab_quesofiesta_publish_options=(
   "--large[what counts as large (default\: 50MB)]:SIZE:"
   "--label[its name (default\: date and number\: 2026-11-25.1)]:LABEL:"
   "--channel[which channel (default\: stable)]:NAME:"
+  "--pack[one more file with all of it\: a first install asks once, not per file]"
   {-m,--note}"[what is to be known of it]:NOTE:"
   ":what was built:"
 )

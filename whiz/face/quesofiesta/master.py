@@ -73,9 +73,11 @@ def publish(args: argparse.Namespace) -> int:
     found = sources.existing(args)
     root = found.root()
     held = sources.read(args)
-    done = sources.publisher(args, found).publish(
-        sources.release(args, held, root.app), held, args.channel, args.label, args.note, told.progress(args, "stored")
-    )
+    release, step = sources.release(args, held, root.app), told.progress(args, "stored")
+    master = sources.publisher(args, found)
+    done = master.publish(release, held, args.channel, args.label, args.note, step)
+    if args.pack:
+        master.pack(done.id)
     if voice.wants_json(args):
         voice.say_json(told.published(done))
         return 0

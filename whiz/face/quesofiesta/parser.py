@@ -69,6 +69,8 @@ def _master(name: str, add: Add) -> None:
         add("--label", metavar="LABEL", default="", help="its name (default: date and number: 2026-11-25.1)")
     if name in _CHANNEL:
         add("--channel", metavar="NAME", default="stable", help="which channel (default: stable)")
+    if name == "publish":
+        add("--pack", action="store_true", help="one more file with all of it: a first install asks once, not per file")
     if name in _CHANGES:
         add("-m", "--note", metavar="NOTE", type=_note, default="", help="what is to be known of it")
     if name == "deploy":

@@ -101,6 +101,13 @@ class Publisher:
             pack=pack,
         )
 
+    def pack(self, name: str) -> None:
+        """Write the pack of all that is in a release, where there is none."""
+        repo = self.repository
+        with repo.lock():
+            if not os.path.exists(repo.file(f"d/0-{name}")):
+                objects.pack(repo.path, f"d/0-{name}", repo.release(name).objects)
+
     def offer(self, channel: str, label: str, name: str, note: str, edit: Edit = edits.offered) -> Channel:
         """Offer a release that is here already, in a channel that may be new."""
         repo = self.repository
