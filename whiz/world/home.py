@@ -51,6 +51,10 @@ class Home:
             except OSError:
                 continue
 
+    def used(self) -> bool:
+        """Whether whiz has something to do here, or had since the machine came up."""
+        return os.path.isdir(self.records) or any(n.startswith("whizzifest") for n in disk.names(self.config, ""))
+
     def apart(self) -> list[str]:
         """Return those of the run and the state directory that lie on another disk than the system's."""
         system, out = os.stat("/").st_dev, []

@@ -186,7 +186,7 @@ def _gate(node: Node) -> Gate:
     """Return who judges a release on trial."""
     from whiz.face.quesofiesta.watching import Watching  # noqa: PLC0415
 
-    return Watching([] if node.given is None else ["--home", node.given], node.settings.gate)
+    return Watching(node.home, [] if node.given is None else ["--home", node.given], node.settings.gate)
 
 
 def settings_in(path: str) -> Settings:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from whiz.core.release.gate import Rule
+    from whiz.world.home import Home
     from whiz.world.release.gate import Held
 
 _HOUSE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -34,8 +35,8 @@ class Watching:
     Nothing is done past whiz: what is asked of it are its own commands, and their JSON.
     """
 
-    def __init__(self, where: list[str], rule: Rule, clock: Callable[[], float] = time.monotonic) -> None:
-        self._where, self._rule, self._clock = where, rule, clock
+    def __init__(self, home: Home, where: list[str], rule: Rule, clock: Callable[[], float] = time.monotonic) -> None:
+        self._home, self._where, self._rule, self._clock = home, where, rule, clock
         self._health, self._first = Health(), False
         self._rows: tuple[Row, ...] = ()
         self._problems: list[str] = []
@@ -45,8 +46,9 @@ class Watching:
         """Note how things are."""
         self._first = old is None
         self._health.before(old, new)
-        self._rows, self._problems = self._status()
         brought = any(e.path.startswith("whizzifest") for held in (old, new) if held for e in held.release.entries)
+        if brought or self._home.used():
+            self._rows, self._problems = self._status()
         self._nothing = not (self._rows or self._problems or brought)
 
     def after(self) -> Verdict:
