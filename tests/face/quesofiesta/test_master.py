@@ -133,7 +133,7 @@ def test_build_writes_nothing_and_says_the_id_that_publish_gives(shell: Shell) -
     assert done["id"] == built["id"]
     assert Repository("repo").release(done["id"]).health == ("bin/check", "--quick")
     assert shell.json("build", "src", "--repo", "repo")["id"] != done["id"], "what is asked afterwards is part of it"
-    assert "1 files, 8 B; 0 of them new, 0 B" in shell.run("build", "src", "--repo", "repo")
+    assert "1 file, 8 B; 0 of them new, 0 B" in shell.run("build", "src", "--repo", "repo")
 
 
 def test_publish_and_what_is_told_of_it(shell: Shell) -> None:
@@ -181,7 +181,7 @@ def test_an_empty_tree_is_not_released(shell: Shell) -> None:
 def test_diff(shell: Shell) -> None:
     shell.released("print(1)", "print(2)")
     assert re.fullmatch(
-        r"~ run.py \(8 B, [0-9a-f]{8} → 8 B, [0-9a-f]{8}\)\n1 paths differ; a node fetches 1 objects, 8 B\n",
+        r"~ run.py \(8 B, [0-9a-f]{8} → 8 B, [0-9a-f]{8}\)\n1 change; a node fetches 1 object, 8 B\n",
         shell.run("diff", "v1", "v2", "--repo", "repo"),
     )
     shell.put("new", "12345")
@@ -237,14 +237,14 @@ def test_pins_and_promotion(shell: Shell) -> None:
 def test_verify_and_gc(shell: Shell) -> None:
     shell.released("print(1)", "print(2)")
     assert shell.run("verify", "--repo", "repo") == "2 releases, 2 objects: all is as it should be\n"
-    assert "would remove 1 releases, 1 objects and 0 packs" in shell.run(
+    assert "would remove 1 release, 1 object and 0 packs" in shell.run(
         "gc", "--keep", "1", "--dry-run", "--repo", "repo", code=3
     )
-    assert "removed 1 releases, 1 objects and 0 packs" in shell.run("gc", "--keep", "1", "--repo", "repo")
+    assert "removed 1 release, 1 object and 0 packs" in shell.run("gc", "--keep", "1", "--repo", "repo")
     assert shell.json("gc", "--keep", "1", "--dry-run", "--repo", "repo")["objects"] == 0
     path = next(p for p in (shell.place / "repo/o").rglob("*") if p.is_file())
     path.write_bytes(b"garbage")
-    assert "1 problems" in shell.run("verify", "--repo", "repo", code=1)
+    assert "1 problem" in shell.run("verify", "--repo", "repo", code=1)
     assert f"{path} is damaged" in shell.json("verify", "--repo", "repo", code=1)["problems"][0]
 
 

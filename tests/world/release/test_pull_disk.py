@@ -336,7 +336,7 @@ def test_the_commands_and_their_exit_statuses(tmp_path: Path) -> None:
     assert shown.returncode == 0
     assert str(node.sound())[:12] in shown.stdout
     assert "r1 updated" in shown.stdout
-    assert node.run("fsck").stdout == "1 releases, 5 objects: all as signed\n"
+    assert node.run("fsck").stdout == "1 release, 5 objects: all as signed\n"
     rot(node.app / "current/lib/same.py")
     assert node.run("fsck").returncode == 1
     assert node.run("fsck", "--repair").returncode == 0

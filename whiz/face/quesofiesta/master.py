@@ -11,7 +11,7 @@ from whiz.core.release import release as releases
 from whiz.core.release import trust
 from whiz.core.release.release import Release
 from whiz.core.shape import good_name
-from whiz.core.words import spell_bytes
+from whiz.core.words import counted, spell_bytes
 from whiz.face import voice
 from whiz.face.quesofiesta import sources, told
 from whiz.world.release import keys, objects, repository, tree
@@ -64,7 +64,9 @@ def build(args: argparse.Namespace) -> int:
         voice.say_json(said)
         return 0
     voice.say(args, f"release {name or 'of no repository: --repo says for which'}")
-    voice.say(args, f"{files} files, {spell_bytes(release.size)}; {len(new)} of them new, {spell_bytes(fresh)}")
+    voice.say(
+        args, f"{counted(files, 'file')}, {spell_bytes(release.size)}; {len(new)} of them new, {spell_bytes(fresh)}"
+    )
     return 0
 
 
@@ -83,8 +85,8 @@ def publish(args: argparse.Namespace) -> int:
         return 0
     voice.say(args, f"published {done.label} ({done.id[:12]}) in {args.channel}, number {done.channel.seq}")
     pack = f"; pack {spell_bytes(done.pack)}" if done.pack else ""
-    new = f"{done.added} objects were new, {spell_bytes(done.stored)} in the repository{pack}"
-    voice.say(args, f"{done.files} files, {spell_bytes(done.size)}; {new}")
+    new = f"{counted(done.added, 'new object')}, {spell_bytes(done.stored)} in the repository{pack}"
+    voice.say(args, f"{counted(done.files, 'file')}, {spell_bytes(done.size)}; {new}")
     return 0
 
 
@@ -100,8 +102,8 @@ def verify(args: argparse.Namespace) -> int:
     for line in checked.problems:
         voice.warn(line)
     spare = f", {checked.spare} spare (quesofiesta gc)" if checked.spare else ""
-    said_good = "all is as it should be" if not checked.problems else f"{len(checked.problems)} problems"
-    voice.say(args, f"{checked.releases} releases, {checked.objects} objects{spare}: {said_good}")
+    said_good = "all is as it should be" if not checked.problems else counted(len(checked.problems), "problem")
+    voice.say(args, f"{counted(checked.releases, 'release')}, {counted(checked.objects, 'object')}{spare}: {said_good}")
     return 1 if checked.problems else 0
 
 
@@ -119,7 +121,8 @@ def diff(args: argparse.Namespace) -> int:
         return 0
     for line in told.change_lines(changes):
         voice.say(args, line)
-    total = f"{len(changes)} paths differ; a node fetches {len(fetch)} objects, {spell_bytes(sum(fetch.values()))}"
+    fetched = f"{counted(len(fetch), 'object')}, {spell_bytes(sum(fetch.values()))}"
+    total = f"{counted(len(changes), 'change')}; a node fetches {fetched}"
     voice.say(args, total if changes else "they are the same")
     return 0
 
@@ -188,8 +191,12 @@ def gc(args: argparse.Namespace) -> int:
     said: dict[str, object] = {"kept": gone.kept, "releases": gone.releases, "objects": gone.objects}
     if voice.wants_json(args):
         voice.say_json(said | {"packs": gone.packs, "bytes": gone.bytes, "dry_run": args.dry_run})
-    what = f"{len(gone.releases)} releases, {gone.objects} objects and {gone.packs} packs, {spell_bytes(gone.bytes)}"
-    voice.say(args, f"{'would remove' if args.dry_run else 'removed'} {what}; {gone.kept} releases stay")
+    what = (
+        f"{counted(len(gone.releases), 'release')}, {counted(gone.objects, 'object')} and {counted(gone.packs, 'pack')}"
+    )
+    voice.say(
+        args, f"{'would remove' if args.dry_run else 'removed'} {what}, {spell_bytes(gone.bytes)}; kept: {gone.kept}"
+    )
     return 3 if args.dry_run and gone.bytes else 0
 
 

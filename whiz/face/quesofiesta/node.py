@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.errors import ManifestError, Problem, WhizError
 from whiz.core.release.release import ReleaseError
-from whiz.core.words import spell_seconds
+from whiz.core.words import counted, spell_seconds
 from whiz.face import voice
 from whiz.world import disk
 from whiz.world.home import home
@@ -140,9 +140,9 @@ def fsck(args: argparse.Namespace) -> int:
         said = {"releases": found.releases, "objects": found.objects, "problems": list(found.problems)}
         voice.say_json({**said, "mended": found.mended, "left": found.left})
     else:
-        words = f"{found.releases} releases, {found.objects} objects: "
+        words = f"{counted(found.releases, 'release')}, {counted(found.objects, 'object')}: "
         more = f", {found.mended} mended" if found.mended else ""
-        voice.say(args, words + (f"{len(found.problems)} problems{more}" if found.problems else "all as signed"))
+        voice.say(args, words + (counted(len(found.problems), "problem") + more if found.problems else "all as signed"))
     return 1 if found.left else 0
 
 

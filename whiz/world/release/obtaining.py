@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from whiz.core.release.prune import lacks, needed
 from whiz.core.release.release import Release, ReleaseError
-from whiz.core.words import spell_bytes
+from whiz.core.words import counted, spell_bytes
 from whiz.world.release.fetching import fetch
 from whiz.world.release.fsck import Inspector, mend
 from whiz.world.release.staging import Stage, Want, flush, wants
@@ -49,7 +49,7 @@ class Obtaining:
             lacking = held.lacking(wanted)
             if lacking:
                 size = sum(w.size for w in lacking)
-                self._here.say(f"fetching {len(lacking)} of {len(wanted)} objects, {spell_bytes(size)}")
+                self._here.say(f"fetching {len(lacking)} of {counted(len(wanted), 'object')}, {spell_bytes(size)}")
                 fetch(self._asking, stage, lacking, release, pack, self._here.progress)
                 held.again()
             if not stage.twins(wanted, held):

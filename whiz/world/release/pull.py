@@ -13,7 +13,7 @@ from whiz.core.release import release as releases
 from whiz.core.release import trial, trust
 from whiz.core.release.release import Release, ReleaseError
 from whiz.core.value import replace
-from whiz.core.words import spell_bytes
+from whiz.core.words import counted, spell_bytes
 from whiz.world.release import building, sweeping
 from whiz.world.release.asking import Asking
 from whiz.world.release.commands import run as run_command
@@ -182,7 +182,7 @@ class Pull:
         lacking = stage.inventory().lacking(wanted)
         if self._dry_run:
             size = sum(w.size for w in lacking)
-            words = f"{label} would be pulled: {len(lacking)} of {len(wanted)} objects, {spell_bytes(size)}"
+            words = f"{label} would be pulled: {len(lacking)} of {counted(len(wanted), 'object')}, {spell_bytes(size)}"
             return Outcome(did="pending", code=STALE, words=words, release=name, label=label)
         sweeping.tidy(store)
         if store.has(name):
