@@ -55,7 +55,7 @@ def test_what_a_pool_may_expect(place: tuple[Ways, dict[str, Host]]) -> None:
     assert replies[1].why == "connection refused"
     (reply,) = each([hosts["up"]], lambda turn: ways.run(turn, "exit 3"), lambda r, _: told.append(r.host))
     assert (reply.exit, reply.out, reply.fate) == (3, "", None)
-    command = f"sleep 1000 # {os.getpid()}"
+    command = f"sleep 1000.{os.getpid()}"  # nobody else's: another test's whiz would take a plain one for its program
     (reply,) = each([hosts["silent"]], lambda turn: ways.run(turn, command), lambda r, _: told.append(r.host))
     assert reply.fate is Fate.FAILED
     assert re.fullmatch(r"no answer within \d+ s: it may still be at it", reply.why)
