@@ -118,11 +118,17 @@ def stays(node: Node, until: Until, seed: str | None) -> dict[str, list[tuple[An
     """Let one whiz that stays go through it."""
     with steps(node.path / "clock", seed) as env, (node.path / "said").open("w") as out:
         command = [*WHIZ, "--home", str(node.path), "run"]
-        process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        faults = {"PYTHONFAULTHANDLER": "1"}  # it tells where its threads are, should it be aborted
+        process = subprocess.Popen(command, env=env | faults, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         try:
             until(lambda: announced(node).get("proc", {}).get("pid") == process.pid)
             scenario(node, lambda c: until(c, 180), lambda *words: node.command(*words, "--wait", "0", env=env))
             assert process.poll() is None
+        except AssertionError as exc:
+            process.send_signal(signal.SIGABRT)
+            process.wait(30)
+            exc.add_note(f"{'stepped' if seed else 'still'}: {(node.path / 'said').read_text()[-6000:]}")
+            raise
         finally:
             process.kill()
             process.wait()
