@@ -74,7 +74,9 @@ def trace(node: Node, *, codes: bool) -> dict[str, list[tuple[Any, ...]]]:
     for fact in node.facts():
         why = re.sub(r"[0-9.]+ (ms|s)\b", "… s", str(fact.get("why")))
         told = (fact.get("state"), fact.get("exit"), len(fact.get("pids", ())), why) if codes else ()
-        out.setdefault(str(fact["program"]), []).append((fact["event"], *told))
+        # a command notes what it asked for after it has asked: whiz may be faster
+        who = "asked" if fact["event"] in ("hold", "unhold", "restart") else "done"
+        out.setdefault(f"{fact['program']} {who}", []).append((fact["event"], *told))
     return out
 
 
