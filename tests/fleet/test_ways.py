@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.fleet.standin import StandIn
@@ -55,8 +57,12 @@ def test_what_a_pool_may_expect(place: tuple[Ways, dict[str, Host]]) -> None:
     assert replies[1].why == "connection refused"
     (reply,) = each([hosts["up"]], lambda turn: ways.run(turn, "exit 3"), lambda r, _: told.append(r.host))
     assert (reply.exit, reply.out, reply.fate) == (3, "", None)
-    command = f"sleep 1000.{os.getpid()}"  # nobody else's: another test's whiz would take a plain one for its program
+    command = f"exec sleep 1017.{os.getpid()}"  # nobody else's: whoever runs the same would adopt it
     (reply,) = each([hosts["silent"]], lambda turn: ways.run(turn, command), lambda r, _: told.append(r.host))
+    for left in psutil.process_iter():  # hung up on, it goes on
+        with suppress(psutil.Error):
+            if left.cmdline() == command.split()[1:]:
+                left.kill()
     assert reply.fate is Fate.FAILED
     assert re.fullmatch(r"no answer within \d+ s: it may still be at it", reply.why)
     assert sorted(told) == ["gone", "silent", "up", "up"]

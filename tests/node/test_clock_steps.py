@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 STEP = 50 * 365 * 86400  # s
 STEPS = [0]  # taken
 REPLAY = os.environ.get("WHIZ_SEED")
-PROGRAMS: dict[str, dict[str, Any]] = {
+PROGRAMS: dict[str, dict[str, Any]] = {  # that nobody else runs: it would be adopted
     # five quick failures make a crash loop, the seventh attempt is the last
     "crash": {"run": ["/bin/sh", "-c", "exit 3"], "restart": {"delay": "20ms", "max_delay": "40ms", "attempts": 7}},
     # past `stable` it begins anew, also when it fails; it is ended by the scenario
-    "steady": {"run": ["/bin/sleep", "1000"], "restart": {"delay": "10ms", "stable": "400ms"}},
+    "steady": {"run": ["/bin/sleep", f"1000.5{os.getpid()}"], "restart": {"delay": "10ms", "stable": "400ms"}},
     # slow to come back: must neither come at once nor never
     "backoff": {"run": ["/bin/sh", "-c", "exit 1"], "restart": {"delay": "700ms", "max_delay": "700ms", "attempts": 3}},
     "deaf": {"run": ["/bin/sh", "-c", "trap '' TERM; touch up; exec sleep 1000"], "stop": {"grace": "600ms"}},
-    "kept": {"run": ["/bin/sleep", "1001"], "restart": {"on": "failure"}},
+    "kept": {"run": ["/bin/sleep", f"1001.5{os.getpid()}"], "restart": {"on": "failure"}},
     "task": {"run": ["/bin/sleep", "0.2"], "want": "done"},
-    "after": {"run": ["/bin/sleep", "1002"], "after": ["task", "steady"]},
+    "after": {"run": ["/bin/sleep", f"1002.5{os.getpid()}"], "after": ["task", "steady"]},
 }
 
 
@@ -81,7 +81,7 @@ def trace(node: Node, *, codes: bool) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def write(node: Node, kept: str = "1001") -> None:
-    programs = {**PROGRAMS, "kept": {**PROGRAMS["kept"], "run": ["/bin/sleep", kept]}}
+    programs = {**PROGRAMS, "kept": {**PROGRAMS["kept"], "run": ["/bin/sleep", f"{kept}.5{os.getpid()}"]}}
     text = json.dumps({"version": 1, "defaults": {"cwd": str(node.path)}, "programs": programs})
     node.yaml(text)
 

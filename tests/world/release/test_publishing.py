@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.world.release.conftest import Master, contents
@@ -87,6 +87,7 @@ THING = st.one_of(
 )
 
 
+@example({"0": ("dir", b""), ".whiz": ("dir", b"")})
 @given(st.dictionaries(st.lists(PART, min_size=1, max_size=3).map("/".join), THING, min_size=1, max_size=8))
 @settings(max_examples=60)
 def test_law_what_is_read_back_is_what_was_built(

@@ -197,7 +197,7 @@ def test_bytecode_by_times_and_version_control_are_left_out(tmp_path: Path) -> N
     assert hashed
     found = read(str(tmp_path))
     assert [e.path for e in found.entries] == ["a.py", "hashed/a.pyc"]
-    assert found.left_out == (".git", "timed/a.pyc")
+    assert found.left_out == (".git", ".whiz", "timed/a.pyc")
 
 
 def test_a_repository_inside_is_refused(tmp_path: Path) -> None:

@@ -108,9 +108,8 @@ class _Reader:
                 )
 
     def _unwanted(self, path: str) -> bool:
-        if path in RESERVED:
-            return True
-        if doubts.matches(path.rpartition("/")[2], doubts.NEVER) or doubts.matches(path, self._taste.exclude):
+        never = path in RESERVED or doubts.matches(path.rpartition("/")[2], doubts.NEVER)
+        if never or doubts.matches(path, self._taste.exclude):
             self._left_out.append(path)
             return True
         return False
