@@ -168,7 +168,7 @@ def listens(address: str, port: int, server: subprocess.Popen[bytes]) -> None:
         except OSError as exc:
             if server.poll() is not None or time.monotonic() > end:
                 raise SystemExit(f"bench: nothing listens at {address}:{port}: {exc}") from exc
-            time.sleep(0.02)
+            time.sleep(0.02)  # a server tells nobody that it listens
 
 
 def _run(*words: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import re
 import signal
@@ -11,61 +10,15 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import pytest
-
+from tests.face.quesofiesta.shell import QUESOFIESTA, Shell
 from whiz.core.release import trust
-from whiz.face import voice
-from whiz.face.quesofiesta import cli, helptext
+from whiz.face.quesofiesta import helptext
 from whiz.world.release.repository import Repository
 
-QUESOFIESTA = Path(sys.executable).parent / "quesofiesta"
-
-
-class Shell:
-    """Somebody in a directory with a source and, once `init` was called, a repository."""
-
-    def __init__(self, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.place, self._capsys = place, capsys
-
-    def run(self, *words: str, code: int = 0) -> str:
-        """Run a command; return what it prints on both streams."""
-        got = cli.main(list(words))
-        said = self._capsys.readouterr()
-        assert got == code, said.out + said.err
-        return said.out + said.err
-
-    def json(self, *words: str, code: int = 0) -> Any:
-        got = cli.main([*words, "--json"])
-        said = self._capsys.readouterr()
-        assert got == code, said.out + said.err
-        answer = json.loads(said.out)
-        assert answer.pop("version") == 1
-        return answer
-
-    def put(self, name: str, text: str) -> None:
-        path = self.place / "src" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def released(self, *texts: str) -> None:
-        """Begin a repository and publish one release for each text, labelled v1, v2 …"""
-        self.run("init", "repo", "--app", "camera")
-        for n, text in enumerate(texts, 1):
-            self.put("run.py", text)
-            self.run("publish", "src", "--repo", "repo", "--label", f"v{n}", "-m", f"the {n}.")
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
-    for name in ("home", "src"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(voice, "NAME", "whiz")  # put back afterwards
-    return Shell(tmp_path, capsys)
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_init_prints_what_a_node_needs(shell: Shell) -> None:

@@ -9,23 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.face.quesofiesta.test_master import QUESOFIESTA, Shell
+from tests.face.quesofiesta.shell import QUESOFIESTA, Shell
 from whiz.core.errors import WhizError
-from whiz.face import voice
 from whiz.world.release.mirror import mirror, whole
 from whiz.world.release.pruning import prune
 from whiz.world.release.repository import Repository
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
-    for name in ("home", "src"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(voice, "NAME", "whiz")  # put back afterwards
-    return Shell(tmp_path, capsys)
 
 
 def folder(shell: Shell) -> Path:

@@ -77,7 +77,7 @@ class Standing:
 
 @record
 class Told:
-    """A line of the table. `log`: the last lines of what failed; `fetched`: bytes."""
+    """A line of the table. `log`: the last lines of what failed; `fetched`: bytes; `tried`: whether the release was."""
 
     host: str
     result: Result
@@ -85,6 +85,7 @@ class Told:
     log: tuple[str, ...] = ()
     fetched: int = 0
     seconds: float = 0.0
+    tried: bool = True
 
 
 def standing(reply: Reply, name: str, goal: Goal) -> Standing:
@@ -147,9 +148,9 @@ def _pulled(reply: Reply, was: Standing, goal: Goal, data: dict[str, Any]) -> To
     if data["id"] != goal.id and seq < goal.seq:
         past = ", which is past its time" if reply.exit == _STALE else ""
         return _told(reply, Result.STALE, f"{LATER}its mirrors still have number {seq}{past}")
-    if did == "bad":  # it was not tried
+    if did == "bad":
         first, *_ = str(data["words"]).splitlines() or [""]
-        return _told(reply, Result.FAILED, f"{first}; {_ANEW}")
+        return replace(_told(reply, Result.FAILED, f"{first}; {_ANEW}"), tried=False)
     if did == "back":
         first, *log = str(data["why"]).splitlines() or [""]
         return _told(reply, Result.BACK, first, log)
@@ -176,7 +177,7 @@ def looked(told: Told, reply: Reply, was: Standing, goal: Goal) -> Told:
         if new := [f"{name} ({state})" for name, state in now.ill if name not in dict(was.ill)]:
             return replace(told, result=Result.FAILED, says=f"in trouble: {printable(', '.join(new))}")
         return told if well or told.result in BAD else replace(told, result=Result.UPDATED, says="by itself")
-    if bad is not None and _ANEW not in told.says:
+    if bad is not None and told.tried:
         return replace(told, result=Result.BACK, says=printable(first), log=_lines(log))
     return replace(told, result=Result.FAILED, says="was updated, and does not run it any more") if well else told
 
