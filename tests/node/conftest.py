@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tests.world.release.node import Node as Puller
+from tests.world.release.publisher import Repo
 from whiz.world.home import home
 
 if TYPE_CHECKING:
@@ -181,6 +183,20 @@ def resident(node: Node, until: Until) -> Iterator[Resident]:
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    return Repo(tmp_path / "repo")
+
+
+def following(node: Node, repo: Repo, within: str) -> Puller:
+    """Have a node follow a repository; a release must be well for a second, by then."""
+    found = Puller(node.path, f"file://{repo.path}")
+    found.write()
+    with (node.path / "quesofiesta.yaml").open("a") as f:
+        f.write(f"gate: {{healthy: 1s, within: {within}}}\n")
+    return found
 
 
 def announced(node: Node) -> dict[str, Any]:

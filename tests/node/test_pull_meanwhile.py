@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import whiz
-from tests.node.conftest import WHIZ
+from tests.node.conftest import WHIZ, following
 from tests.world.release.node import COMMAND
-from tests.world.release.node import Node as Puller
-from tests.world.release.publisher import Repo
 
 if TYPE_CHECKING:
     from tests.node.conftest import Node, Until
-    from tests.world.release.publisher import Tree
+    from tests.world.release.node import Node as Puller
+    from tests.world.release.publisher import Repo, Tree
 
 CAMERA = """\
 #!/bin/sh
@@ -37,17 +36,8 @@ sys.exit(main())
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return Repo(tmp_path / "repo")
-
-
-@pytest.fixture
 def puller(node: Node, repo: Repo) -> Puller:
-    found = Puller(node.path, f"file://{repo.path}")
-    found.write()
-    with (node.path / "quesofiesta.yaml").open("a") as f:
-        f.write("gate: {healthy: 1s, within: 1m}\n")
-    return found
+    return following(node, repo, "1m")
 
 
 def camera(node: Node, label: str) -> Tree:

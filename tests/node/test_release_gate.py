@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.world.release.node import Node as Puller
-from tests.world.release.publisher import Repo
+from tests.node.conftest import following
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.node.conftest import Node, Resident
-    from tests.world.release.publisher import Tree
+    from tests.world.release.node import Node as Puller
+    from tests.world.release.publisher import Repo, Tree
 
 GOOD = b"#!/bin/sh\necho {} $WHIZ_RELEASE\nexec sleep 1000\n"
 BAD = b"#!/bin/sh\nfor i in 1 2 3; do echo no lens $i; done\nsleep 0.2\nexit 3\n"
@@ -26,17 +24,8 @@ def tree(camera: bytes, more: str = "") -> Tree:
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return Repo(tmp_path / "repo")
-
-
-@pytest.fixture
 def puller(node: Node, repo: Repo) -> Puller:
-    found = Puller(node.path, f"file://{repo.path}")
-    found.write()
-    with (node.path / "quesofiesta.yaml").open("a") as f:
-        f.write("gate: {healthy: 1s, within: 15s}\n")
-    return found
+    return following(node, repo, "15s")
 
 
 def pids(node: Node) -> dict[str, int | None]:
