@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.onlooker import Node
 from tests.faults.outside import ENV, WHIZ, clear, until
-from tests.faults.test_disk import Node, empty, fill, root, small
+from tests.faults.test_disk import empty, fill, root, small
 from tests.tools import needs
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.onlooker import Node
 from tests.faults.outside import ENV, WHIZ, clear, until
-from tests.faults.test_disk import KEPT, Node, root
+from tests.faults.test_disk import KEPT, root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
