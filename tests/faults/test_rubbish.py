@@ -70,6 +70,11 @@ class Bench:
     def record(self, name: str) -> Path:
         return self.home / "runs" / f"{name}.json"
 
+    def told(self) -> str:
+        """Return the last facts of the history."""
+        path = self.home / "state/history.jsonl"
+        return "\n".join(path.read_text().splitlines()[-8:]) if path.exists() else "no history"
+
     def sweep(self) -> None:
         for left in (self.home / "runs").glob("*.corrupt"):
             if left.is_dir():
@@ -102,7 +107,7 @@ def test_a_record_cut_at_any_byte_is_set_aside_and_the_processes_stay(bench: Ben
     for cut in range(max(map(len, whole.values()))):
         for name, data in whole.items():
             bench.record(name).write_bytes(data[: min(cut, len(data) - 1)])
-        assert bench.turn() == pids, f"cut at {cut}"
+        assert bench.turn() == pids, f"cut at {cut}: {bench.told()}"
         assert len(bench.complaints) == 2, f"cut at {cut}: {bench.complaints}"
         bench.sweep()
 

@@ -75,7 +75,7 @@ class LocalHost:
         from whiz.world.host.match import matches  # noqa: PLC0415  psutil costs 20 ms; a quiet turn needs none
         from whiz.world.host.scan import Table  # noqa: PLC0415
 
-        table = Table(self.boot)
+        table = Table(self.boot, self._home)
         found = [*self._marked(table, runs), *self._orphans({r.id for r in runs})]
         known = tuple(f.run for f in found if f.run is not None)
         uids = {p.name: self._uid(p) for p in manifest.values() if p.want is not Want.DOWN}

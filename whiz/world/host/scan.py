@@ -7,7 +7,7 @@ import os
 import psutil
 
 from whiz.core.model import Proc, Run, Want
-from whiz.world.host.mark import Marks, read_marks
+from whiz.world.host.mark import Mark, Marks, read_marks
 from whiz.world.host.stat import Stat, places, read_stat
 
 _PASSES = 5
@@ -36,9 +36,9 @@ class Entry:
 class Table:
     """Every process of one instant."""
 
-    def __init__(self, boot: str) -> None:
+    def __init__(self, boot: str, home: str) -> None:
         self.entries: dict[int, Entry] = {}
-        self.boot = boot
+        self.boot, self._home = boot, home
         self._own_pids = _namespace(os.getpid(), "pid")
         listed: set[int] = set()
         for _ in range(_PASSES):  # what was forked while we read is read too
@@ -77,7 +77,7 @@ class Table:
 
         By descent, session and group while the main process lives (its number cannot mean another then), by those
         noted before, by cgroup, and by mark. What carries another Run's or a chaperone's mark is not a member, nor is
-        whiz.
+        whiz; and a Run of another home is another, also where a copied or forged record gives both one number.
         """
         if run.program.want is Want.DOWN:
             return ()  # the hit list names the process, not its family
@@ -85,16 +85,17 @@ class Table:
         main = self.ours(run.proc)
         if main is not None and main.stat.pid in (1, os.getpid()):
             main = None  # a record that lies: who shares init's session is not of this tree
+        homes = {self._home, main.mark.home if main is not None and main.mark is not None else self._home}
         roots = [e for e in (main, *map(self.ours, run.left)) if e is not None]
         guests = run.program.stop.tree == "session"
         for entry in self.entries.values():
-            by_mark = entry.mark is not None and entry.mark.run == run.id and not guests
+            by_mark = entry.mark is not None and _marked(entry.mark, run, homes) and not guests
             if by_mark or entry.stat.pid in inside or (main is not None and _beside(entry, main, guests=guests)):
                 roots.append(entry)
         seen = set()
         while roots:
             entry = roots.pop()
-            if entry.stat.pid in seen or not self._member(entry, run):
+            if entry.stat.pid in seen or not self._member(entry, run, homes):
                 continue
             seen.add(entry.stat.pid)
             if entry is not main:
@@ -103,10 +104,14 @@ class Table:
                 roots += [self.entries[pid] for pid in self._children.get(entry.stat.pid, ())]
         return tuple(e.proc for e in found.values())
 
-    def _member(self, entry: Entry, run: Run) -> bool:
+    def _member(self, entry: Entry, run: Run, homes: set[str]) -> bool:
         if entry.stat.pid in (1, os.getpid()) or entry.keeper is not None:
             return False
-        return entry.mark is None or entry.mark.run == run.id or run.adopted
+        return entry.mark is None or _marked(entry.mark, run, homes) or run.adopted
+
+
+def _marked(mark: Mark, run: Run, homes: set[str]) -> bool:
+    return mark.run == run.id and mark.home in homes
 
 
 def _beside(entry: Entry, main: Entry, *, guests: bool) -> bool:
