@@ -176,7 +176,7 @@ def controller(room: Path) -> Iterator[str]:
 
 def test_who_sits_in_the_room_itself_is_moved_aside(room: Path, controller: str) -> None:
     """The kernel refuses controllers to the children of a cgroup that holds processes."""
-    with subprocess.Popen(["sleep", "1000"]) as sleeper:
+    with subprocess.Popen(["sleep", "1008.5"]) as sleeper:  # as nobody else: it would be adopted
         (room / "cgroup.procs").write_text(str(sleeper.pid))
         with pytest.raises(OSError, match="busy"):
             (room / "cgroup.subtree_control").write_text(f"+{controller}")

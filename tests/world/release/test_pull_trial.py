@@ -165,7 +165,7 @@ def test_preflight_runs_in_the_new_tree_and_keeps_a_bad_one_from_the_flip(tmp_pa
 
 def test_a_preflight_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
     repo, node = fresh(tmp_path)
-    repo.publish({"x": (b"#!/bin/sh\nsleep 1000 & echo $! >&2; wait\n",)}, preflight=("./x",))
+    repo.publish({"x": (b"#!/bin/sh\nsleep 1007.5 & echo $! >&2; wait\n",)}, preflight=("./x",))
     done = node.pull(preflight=0.5)
     words = done.words.splitlines()
     assert "did not end within" in words[0]
